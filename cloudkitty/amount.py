@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Arithmetic of quantities and prices: Decimal from text to table, never by way of float.
+
+Calculations run in :data:`CONTEXT` (60 digits). A quantity is quantised once, after mutation, and a price once, at the
+end of the rating chain, to :data:`DIGITS` digits after the point, half-even. Amounts of :data:`LIMIT` or more do not
+fit the tables.
+"""
+
+from collections.abc import Iterable
+import decimal
+from decimal import Decimal
+
+DIGITS = 28
+QUANTUM = Decimal(1).scaleb(-DIGITS)
+LIMIT = Decimal(10) ** 24
+CONTEXT = decimal.Context(
+    prec=60,
+    rounding=decimal.ROUND_HALF_EVEN,
+    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+ZERO = Decimal(0)
+
+
+class AmountTooLarge(ValueError):
+    """An amount of :data:`LIMIT` or more, NaN or an infinity."""
+
+
+def from_number(value: object) -> Decimal:
+    """Return *value* (Decimal, int, float or text) as a Decimal; a float by its shortest text.
+
+    Raises ValueError for text that is no number and TypeError for None and other types.
+    """
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise TypeError('%r is not a number.' % (value,))
+    try:
+        return Decimal(repr(value) if isinstance(value, float) else value)
+    except decimal.InvalidOperation:
+        raise ValueError('%r is not a number.' % (value,)) from None
+
+
+def quantise(value: Decimal) -> Decimal:
+    """Return *value* rounded to :data:`DIGITS` digits after the point, half-even; never padded with zeros.
+
+    Raises :class:`AmountTooLarge` for what the tables cannot hold.
+    """
+    if not value.is_finite() or abs(value) >= LIMIT:
+        raise AmountTooLarge('The amount %s cannot be stored.' % value)
+    rounded = value.quantize(QUANTUM, context=CONTEXT)
+    return value if rounded == value else rounded
+
+
+def total(values: Iterable[Decimal]) -> Decimal:
+    """Return the exact sum of *values*."""
+    result = ZERO
+    for value in values:
+        result = CONTEXT.add(result, value)
+    return result
+
+
+def to_text(value: Decimal) -> str:
+    """Return *value* in plain notation without trailing zeros: ``0.25``, ``120``, ``0``."""
+    if not value:
+        return '0'
+    text = format(value, 'f')
+    return text.rstrip('0').rstrip('.') if '.' in text else text

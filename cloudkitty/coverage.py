@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The coverage ledger's words: what became of a cell (scope x metric x period), and runs of equal cells.
+
+Instants here are epoch seconds.
+"""
+
+import dataclasses
+import datetime
+import enum
+
+from cloudkitty import period
+
+
+class Status(enum.Enum):
+    """What became of a cell; design, decision 3."""
+
+    RATED = 'rated'
+    EMPTY = 'empty'
+    UNKNOWN = 'unknown'
+    FAILED = 'failed'
+    PROVISIONAL = 'provisional'
+    UNRATED = 'unrated'
+    LOST = 'lost'
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Consecutive cells ``[begin, end)`` of one scope and metric that fared alike.
+
+    :ivar rule_set: digest of the rule set that priced them, or None where nothing was priced.
+    :ivar altered: something but a price was changed by a script, a third-party module or a skip expression.
+    """
+
+    scope_id: str
+    metric: str
+    begin: int
+    end: int
+    status: Status
+    rule_set: str | None = None
+    altered: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """An open trouble of one cell: kept until it is mended, or lost.
+
+    :ivar since: epoch second of the first failed attempt.
+    :ivar next_attempt: epoch second before which nobody tries again.
+    """
+
+    scope_id: str
+    metric: str
+    begin: int
+    since: int
+    attempts: int
+    next_attempt: int
+    error: str
+
+
+def split_months(run: Run) -> list[Run]:
+    """Return *run* cut at the UTC months that begin inside it."""
+    result = []
+    begin = run.begin
+    while begin < run.end:
+        year, month = month_of(begin)
+        following = datetime.datetime(year + month // 12, month % 12 + 1, 1, tzinfo=period.UTC)
+        end = min(run.end, period.to_epoch(following))
+        result.append(dataclasses.replace(run, begin=begin, end=end))
+        begin = end
+    return result
+
+
+def replace(existing: list[Run], fresh: list[Run]) -> list[Run]:
+    """Return *existing* runs with *fresh* ones in the place of what they overlap; all cut at months, neighbours joined.
+
+    Both are of any scopes and metrics; the runs within each list do not overlap.
+    """
+    by_cell: dict[tuple[str, str], list[Run]] = {}
+    for run in fresh:
+        by_cell.setdefault((run.scope_id, run.metric), []).append(run)
+    result = list(fresh)
+    for run in existing:
+        rest = [run]
+        for new in by_cell.get((run.scope_id, run.metric), ()):
+            rest = [part for old in rest for part in without(old, new.begin, new.end)]
+        result += rest
+    return join([part for run in result for part in split_months(run)])
+
+
+def without(run: Run, begin: int, end: int) -> list[Run]:
+    """Return what is left of *run* outside ``[begin, end)``."""
+    if run.end <= begin or end <= run.begin:
+        return [run]
+    parts = []
+    if run.begin < begin:
+        parts.append(dataclasses.replace(run, end=begin))
+    if end < run.end:
+        parts.append(dataclasses.replace(run, begin=end))
+    return parts
+
+
+def join(runs: list[Run]) -> list[Run]:
+    """Return *runs* sorted by (scope, metric, begin), neighbours of equal content joined within a UTC month."""
+    result: list[Run] = []
+    for run in sorted(runs, key=lambda run: (run.scope_id, run.metric, run.begin)):
+        last = result[-1] if result else None
+        if (
+            last is not None
+            and last.end == run.begin
+            and dataclasses.replace(run, begin=last.begin, end=last.end) == last
+            and month_of(last.begin) == month_of(run.begin)
+        ):
+            result[-1] = dataclasses.replace(last, end=run.end)
+        else:
+            result.append(run)
+    return result
+
+
+def month_of(second: int) -> tuple[int, int]:
+    """Return (year, month), UTC, of an epoch second."""
+    instant = period.from_epoch(second)
+    return instant.year, instant.month
