@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the service, a module per group; nothing is registered by importing."""
+
+from cloudkitty.conf import api
+from cloudkitty.conf import collect
+from cloudkitty.conf import collector_gnocchi
+from cloudkitty.conf import default
+from cloudkitty.conf import fetcher
+from cloudkitty.conf import fetcher_keystone
+from cloudkitty.conf import fetcher_source
+from cloudkitty.conf import orchestrator
+from cloudkitty.conf import storage
+
+GROUPS = (
+    default,
+    api,
+    collect,
+    collector_gnocchi,
+    fetcher,
+    fetcher_keystone,
+    fetcher_source,
+    orchestrator,
+    storage,
+)
+
+zone = collect.zone
+
+
+def register(conf):
+    """Register every option of ours with *conf*."""
+    for group in GROUPS:
+        group.register(conf)

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of group [api]."""
+
+from oslo_config import cfg
+
+GROUP = 'api'
+OPTS = [
+    cfg.HostAddressOpt('host_ip', default='0.0.0.0', help='Address that cloudkitty-api listens on by itself.'),
+    cfg.PortOpt('port', default=8889, help='Port that cloudkitty-api listens on by itself.'),
+    cfg.BoolOpt('pecan_debug', default=False, help='Show tracebacks of the API to its callers. For development only.'),
+]
+
+
+def register(conf):
+    conf.register_opts(OPTS, GROUP)

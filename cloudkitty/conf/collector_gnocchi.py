@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of group [collector_gnocchi]."""
+
+from keystoneauth1 import loading
+from oslo_config import cfg
+
+GROUP = 'collector_gnocchi'
+OLD_GROUP = 'gnocchi_collector'
+
+
+def _old(name):
+    return [cfg.DeprecatedOpt(name, group=OLD_GROUP)]
+
+
+OPTS = [
+    cfg.StrOpt(
+        'gnocchi_auth_type',
+        default='keystone',
+        choices=['keystone', 'basic'],
+        deprecated_opts=_old('gnocchi_auth_type'),
+        help='How to authenticate to Gnocchi.',
+    ),
+    cfg.StrOpt(
+        'gnocchi_user',
+        default='',
+        deprecated_opts=_old('gnocchi_user'),
+        help='User name, for basic authentication.',
+    ),
+    cfg.StrOpt(
+        'gnocchi_endpoint',
+        default='',
+        deprecated_opts=_old('gnocchi_endpoint'),
+        help='URL of Gnocchi, for basic authentication.',
+    ),
+    cfg.StrOpt(
+        'interface',
+        default='internalURL',
+        deprecated_opts=_old('interface'),
+        help='Endpoint interface of Gnocchi in the catalogue, for Keystone authentication.',
+    ),
+    cfg.StrOpt(
+        'region_name',
+        default='RegionOne',
+        deprecated_opts=_old('region_name'),
+        help='Region of Gnocchi in the catalogue, for Keystone authentication.',
+    ),
+    cfg.IntOpt('http_pool_maxsize', default=10, min=1, help='Connections kept open to Gnocchi by one worker.'),
+]
+
+
+def register(conf):
+    conf.register_opts(OPTS, GROUP)
+    loading.register_session_conf_options(conf, GROUP)
+    loading.register_auth_conf_options(conf, GROUP)

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make a program ready: read options, set up logging."""
+
+import os
+import sys
+
+from oslo_config import cfg
+from oslo_db import options as db_options
+from oslo_log import log
+
+from cloudkitty import conf as options
+from cloudkitty import errors
+from cloudkitty import messaging
+from cloudkitty import version
+from cloudkitty.conf import legacy
+from cloudkitty.conf import opts
+
+DEFAULT_CONNECTION = 'sqlite:////var/lib/cloudkitty/cloudkitty.sqlite'
+
+
+def prepare_service(argv=None, config_files=None, conf=cfg.CONF, program=None):
+    """Parse *argv* and the configuration files into *conf*, set up logging and return *conf*.
+
+    :param argv: list of arguments without the program's name; None means those of this process. A program that is
+        hosted by somebody else's server gives ``[]``.
+    :param config_files: paths to read in place of those found in the usual places.
+    :param program: name that decides on ``<program>.conf`` and the log file; None means that of this process.
+    :raises ConfigurationError: an option cannot be read.
+    """
+    log.register_options(conf)
+    opts.set_defaults()
+    options.register(conf)
+    messaging.register(conf)
+    db_options.set_defaults(conf, connection=DEFAULT_CONNECTION)
+    if program is None:
+        program = os.path.basename(sys.argv[0])
+    try:
+        conf(
+            sys.argv[1:] if argv is None else argv,
+            project='cloudkitty',
+            prog=program,
+            version=version.version_string(),
+            default_config_files=config_files,
+            validate_default_values=True,
+        )
+    except cfg.ConfigFilesNotFoundError as error:
+        raise errors.ConfigurationError('No such configuration file: %s.' % ', '.join(error.config_files)) from error
+    except (cfg.ConfigFileParseError, cfg.ConfigFileValueError) as error:
+        raise errors.ConfigurationError(str(error)) from error
+    _set_up_logging(conf)
+    _check_values(conf)
+    legacy.apply(conf)
+    return conf
+
+
+def _check_values(conf):
+    """Read every option once: oslo.config finds a wrong value only when somebody asks for it, which may be at night."""
+    for name in conf:
+        group = _read(conf, name, 'DEFAULT')
+        if isinstance(group, cfg.ConfigOpts.GroupAttr):
+            for option in group:
+                _read(group, option, name)
+
+
+def _read(values, name, group):
+    try:
+        return values[name]
+    except cfg.NoSuchOptError:
+        return None  # it refers to an option of a library that is not in use
+    except ValueError as error:
+        raise errors.ConfigurationError('[%s] %s: %s' % (group, name, error)) from error
+
+
+def _set_up_logging(conf):
+    if conf.log_dir and not os.path.isdir(conf.log_dir):
+        raise errors.ConfigurationError('[DEFAULT] log_dir: there is no directory %s.' % conf.log_dir)
+    try:
+        log.setup(conf, 'cloudkitty')
+    except log.LogConfigError as error:
+        raise errors.ConfigurationError('[DEFAULT] log_config_append: %s' % error) from error
+    except ValueError as error:
+        raise errors.ConfigurationError('[DEFAULT] %s' % error) from error
+    except OSError as error:
+        raise errors.ConfigurationError('The log file cannot be opened: %s.' % error) from error
