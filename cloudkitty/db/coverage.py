@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The coverage ledger in the database: runs of cells, and open troubles."""
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+import datetime
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import orm
+
+from cloudkitty import coverage
+from cloudkitty import period
+from cloudkitty.db import engine
+from cloudkitty.db import ledger_models
+from cloudkitty.db import scopes
+from cloudkitty.db import statements
+
+Guard = ledger_models.Guard
+CoverageRun = ledger_models.CoverageRun
+CoverageFailure = ledger_models.CoverageFailure
+
+
+def write_runs(session: orm.Session, guards: Mapping[str, int], runs: list[coverage.Run]) -> None:
+    """Write *runs* over what the ledger holds: equal neighbours join, a run that is written into is split.
+
+    :param guards: scope id to guard id of every scope of *runs*; the session has locked them.
+    """
+    if not runs:
+        return
+    first = period.from_epoch(min(run.begin for run in runs))
+    month = period.to_epoch(datetime.datetime(first.year, first.month, 1, tzinfo=period.UTC))
+    last = max(run.end for run in runs)
+    owners = {guards[run.scope_id]: run.scope_id for run in runs}
+    metrics = {run.metric for run in runs}
+    before: list[coverage.Run] = []
+    for part in statements.chunks(sorted(owners)):
+        # Runs are cut at months, so none that begins before this month matters.
+        query = sqlalchemy.select(CoverageRun).where(
+            CoverageRun.scope_id.in_(part), CoverageRun.begin >= month, CoverageRun.begin <= last
+        )
+        before += [_to_run(row, owners[row.scope_id]) for row in session.scalars(query) if row.metric in metrics]
+    after = coverage.replace(before, runs)
+    kept = set(before)
+    fresh = [run for run in after if run not in kept]
+    taken = {_key(guards, run) for run in after}
+    statements.delete_keys(
+        session, CoverageRun, sorted(key for key in (_key(guards, run) for run in before) if key not in taken)
+    )
+    statements.upsert(session, CoverageRun, _to_rows(guards, fresh))
+
+
+def list_runs(
+    database: engine.Database,
+    scope_ids: Collection[str] | None = None,
+    begin: int | None = None,
+    end: int | None = None,
+    metric: str | None = None,
+) -> list[coverage.Run]:
+    """Return the runs that overlap ``[begin, end)``, whole, sorted by scope, metric and begin."""
+    query = sqlalchemy.select(CoverageRun, Guard.identifier).join(Guard, Guard.id == CoverageRun.scope_id)
+    if begin is not None:
+        query = query.where(CoverageRun.end > begin)
+    if end is not None:
+        query = query.where(CoverageRun.begin < end)
+    if metric is not None:
+        query = query.where(CoverageRun.metric == metric)
+    with database.reader() as session:
+        rows = _by_scope(session, query, scope_ids)
+    return sorted(
+        (_to_run(row, identifier) for row, identifier in rows), key=lambda run: (run.scope_id, run.metric, run.begin)
+    )
+
+
+def list_failures(
+    database: engine.Database,
+    due_before: int | None = None,
+    scope_ids: Collection[str] | None = None,
+    limit: int | None = None,
+) -> list[coverage.Failure]:
+    """Return open troubles, oldest cell first; *due_before*: those whose next attempt is at or before this second."""
+    query = sqlalchemy.select(CoverageFailure, Guard.identifier).join(Guard, Guard.id == CoverageFailure.scope_id)
+    if due_before is not None:
+        query = query.where(CoverageFailure.next_attempt <= due_before)
+    query = query.order_by(CoverageFailure.begin, CoverageFailure.scope_id, CoverageFailure.metric)
+    if limit is not None:
+        query = query.limit(limit)
+    with database.reader() as session:
+        rows = _by_scope(session, query, scope_ids)
+    return [
+        coverage.Failure(identifier, row.metric, row.begin, row.since, row.attempts, row.next_attempt, row.error)
+        for row, identifier in rows
+    ]
+
+
+def write_failures(session: orm.Session, guards: Mapping[str, int], failures: Iterable[coverage.Failure]) -> None:
+    """Write open troubles, each in the place of the one that its cell has."""
+    statements.upsert(
+        session,
+        CoverageFailure,
+        [
+            {
+                'scope_id': guards[failure.scope_id],
+                'metric': failure.metric,
+                'begin': failure.begin,
+                'since': failure.since,
+                'attempts': failure.attempts,
+                'next_attempt': failure.next_attempt,
+                'error': failure.error[:4000],
+            }
+            for failure in sorted(failures, key=lambda item: (guards[item.scope_id], item.metric, item.begin))
+        ],
+    )
+
+
+def delete_failures(session: orm.Session, guards: Mapping[str, int], cells: Iterable[tuple[str, str, int]]) -> None:
+    """Delete the troubles of these cells (scope id, metric, begin)."""
+    statements.delete_keys(
+        session, CoverageFailure, sorted((guards[scope_id], metric, begin) for scope_id, metric, begin in cells)
+    )
+
+
+def failed_cells(session: orm.Session, guards: Mapping[str, int], begin: int, end: int) -> list[tuple[str, str, int]]:
+    """Return the cells (scope id, metric, begin) of these scopes that have an open trouble in ``[begin, end)``."""
+    names = {guard_id: scope_id for scope_id, guard_id in guards.items()}
+    result = []
+    for part in statements.chunks(sorted(names)):
+        query = sqlalchemy.select(CoverageFailure.scope_id, CoverageFailure.metric, CoverageFailure.begin).where(
+            CoverageFailure.scope_id.in_(part), CoverageFailure.begin >= begin, CoverageFailure.begin < end
+        )
+        result += [(names[row[0]], row[1], row[2]) for row in session.execute(query)]
+    return result
+
+
+def _by_scope(session: orm.Session, query: Any, scope_ids: Collection[str] | None) -> list[Any]:
+    if scope_ids is None:
+        return list(session.execute(query).all())
+    rows: list[Any] = []
+    for part in statements.chunks(sorted(set(scope_ids))):
+        rows += session.execute(query.where(Guard.identifier.in_(part))).all()
+    return rows
+
+
+def _key(guards: Mapping[str, int], run: coverage.Run) -> tuple[int, str, int]:
+    return guards[run.scope_id], run.metric, run.begin
+
+
+def _to_run(row: CoverageRun, scope_id: str) -> coverage.Run:
+    return coverage.Run(
+        scope_id, row.metric, row.begin, row.end, coverage.Status(row.status), row.rule_set, bool(row.altered)
+    )
+
+
+def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int) -> None:
+    """Forget what became of the cells of these scopes in ``[begin, end)``; the session has locked the guards."""
+    names = {guard_id: scope_id for scope_id, guard_id in guards.items()}
+    for part in statements.chunks(sorted(names)):
+        query = sqlalchemy.select(CoverageRun).where(
+            CoverageRun.scope_id.in_(part), CoverageRun.begin < end, CoverageRun.end > begin
+        )
+        before = [_to_run(row, names[row.scope_id]) for row in session.scalars(query)]
+        after = [piece for run in before for piece in coverage.without(run, begin, end)]
+        statements.delete_keys(session, CoverageRun, sorted(_key(guards, run) for run in before))
+        statements.upsert(session, CoverageRun, _to_rows(guards, after))
+    delete_failures(session, guards, failed_cells(session, guards, begin, end))
+
+
+def _to_rows(guards: Mapping[str, int], runs: Iterable[coverage.Run]) -> list[dict[str, Any]]:
+    return [
+        {
+            'scope_id': guards[run.scope_id],
+            'metric': run.metric,
+            'begin': run.begin,
+            'end': run.end,
+            'status': run.status.value,
+            'rule_set': run.rule_set,
+            'altered': run.altered,
+        }
+        for run in sorted(runs, key=lambda run: _key(guards, run))
+    ]
+
+
+def note_failures(database: engine.Database, failures: Collection[coverage.Failure]) -> None:
+    """Write troubles of scopes that stay where they are: nobody's plan becomes stale by it."""
+
+    def run(session: orm.Session) -> None:
+        guards = scopes.guard_ids(session, {failure.scope_id for failure in failures})
+        scopes.lock(session, guards.values())
+        write_failures(session, guards, [failure for failure in failures if failure.scope_id in guards])
+
+    if failures:
+        database.repeat(run)

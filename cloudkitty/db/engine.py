@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database: one engine a process, and transactions that are committed by leaving them."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+import contextlib
+import random
+import sqlite3
+import time
+from typing import Any
+from typing import TypeVar
+
+from oslo_db import exception as db_exc
+from oslo_db.sqlalchemy import engines
+from oslo_log import log
+from oslo_utils import importutils
+import sqlalchemy
+from sqlalchemy import orm
+
+from cloudkitty import errors
+from cloudkitty.db import types
+
+LOG = log.getLogger(__name__)
+
+#: What makes :meth:`Database.repeat` run its function again.
+REPEATABLE = (db_exc.DBDeadlock, db_exc.DBConnectionError, db_exc.DBDuplicateEntry)
+#: Error numbers and texts of lock time-outs and serialisation failures that oslo.db leaves as they are.
+_REPEATABLE_TEXTS = ('database is locked', 'lock wait timeout', 'could not serialize', 'record has changed since')
+
+Result = TypeVar('Result')
+
+
+def normalise_url(connection: str) -> str:
+    """Return *connection* with the driver this service speaks: PyMySQL for MySQL and MariaDB, psycopg2 for PostgreSQL.
+
+    MySQL connections use utf8mb4 unless the URL says otherwise. Raises ConfigurationError for text that is no URL.
+    """
+    try:
+        url = sqlalchemy.make_url(connection)
+    except sqlalchemy.exc.ArgumentError as error:
+        raise errors.ConfigurationError('[database] connection is not a database URL.') from error
+    if url.drivername in ('mysql', 'mariadb', 'mysql+mysqldb'):
+        url = url.set(drivername='mysql+pymysql')
+    elif url.drivername in ('postgresql', 'postgres'):
+        url = url.set(drivername='postgresql+psycopg2')
+    if url.get_backend_name() == 'mysql' and 'charset' not in url.query:
+        url = url.update_query_dict({'charset': 'utf8mb4'})
+    return url.render_as_string(hide_password=False)
+
+
+class Database:
+    """The database at *connection*; nothing is opened before the first transaction.
+
+    :param options: keyword arguments of oslo.db's ``create_engine`` (pool sizes, retries, ...).
+    """
+
+    def __init__(self, connection: str, **options: Any) -> None:
+        self._connection = normalise_url(connection)
+        self._options = {'max_retries': 0, 'mysql_sql_mode': 'TRADITIONAL'} | options
+        self._engine: sqlalchemy.Engine | None = None
+
+    @property
+    def engine(self) -> sqlalchemy.Engine:
+        """The SQLAlchemy engine, made at the first use."""
+        if self._engine is None:
+            self._engine = self._make_engine()
+        return self._engine
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite``, ``mysql`` or ``postgresql``."""
+        return sqlalchemy.make_url(self._connection).get_backend_name()
+
+    def _make_engine(self) -> sqlalchemy.Engine:
+        engine = engines.create_engine(self._connection, sqlite_fk=True, **self._options)
+        if self.dialect == 'sqlite':
+            sqlalchemy.event.listen(engine, 'connect', _prepare_sqlite)
+            return engine
+        if self.dialect == 'postgresql':
+            sqlalchemy.event.listen(engine, 'do_executemany', _send_together)
+        return engine.execution_options(isolation_level='READ COMMITTED')
+
+    def dispose(self) -> None:
+        """Close every connection; the next transaction opens a new one."""
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    @contextlib.contextmanager
+    def reader(self) -> Iterator[orm.Session]:
+        """Give a session for reading; nothing it does is kept."""
+        with orm.Session(self.engine) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[orm.Session]:
+        """Give a session for reading that sees one moment of the database, however many statements it takes."""
+        with orm.Session(self.engine) as session:
+            if self.dialect == 'sqlite':
+                connection = session.connection()
+                connection.exec_driver_sql('ROLLBACK')
+                connection.exec_driver_sql('BEGIN')
+            else:
+                session.connection(execution_options={'isolation_level': 'REPEATABLE READ'})
+            yield session
+
+    @contextlib.contextmanager
+    def writer(self) -> Iterator[orm.Session]:
+        """Give a session whose transaction is committed by leaving the block and rolled back by any error."""
+        with orm.Session(self.engine, expire_on_commit=False) as session, session.begin():
+            if self.dialect == 'sqlite':
+                # A plain BEGIN that writes later fails at once when another writer was faster; this one queues.
+                connection = session.connection()
+                connection.exec_driver_sql('ROLLBACK')
+                connection.exec_driver_sql('BEGIN IMMEDIATE')
+            yield session
+
+    def repeat(self, function: Callable[[orm.Session], Result], attempts: int = 10) -> Result:
+        """Return *function(session)*, run in a transaction of its own.
+
+        The whole function is run again after a deadlock, a lock time-out, a serialisation failure, a lost connection
+        or a unique violation; the last error is raised when *attempts* are used up.
+        """
+        for attempt in range(1, attempts + 1):
+            try:
+                with self.writer() as session:
+                    return function(session)
+            except Exception as error:
+                if attempt == attempts or not is_repeatable(error):
+                    raise
+                LOG.debug('Repeating a transaction (attempt %d): %s', attempt, type(error).__name__)
+                time.sleep(random.uniform(0, min(0.05 * 2**attempt, 2)))
+        raise AssertionError('unreachable')
+
+
+def is_repeatable(error: Exception) -> bool:
+    """Return whether a transaction that ended in *error* may succeed when it is run again."""
+    if isinstance(error, REPEATABLE):
+        return True
+    return isinstance(error, db_exc.DBError) and any(text in str(error).lower() for text in _REPEATABLE_TEXTS)
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
+    connection.execute('PRAGMA busy_timeout=30000')
+    connection.execute('PRAGMA journal_mode=WAL')
+    connection.execute('PRAGMA synchronous=NORMAL')
+    connection.create_aggregate('exact_sum', 1, types.ExactSum)  # type: ignore[arg-type]
+
+
+def _send_together(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
+    """Send the rows of one of :mod:`cloudkitty.db.statements` together; psycopg2 would send one by one."""
+    if not context.execution_options.get('together'):
+        return False
+    extras = importutils.import_module('psycopg2.extras')
+    head, found, rest = statement.partition(' VALUES ')
+    if found:
+        row, conflict, action = rest.partition(' ON CONFLICT')
+        extras.execute_values(cursor, head + ' VALUES %s' + conflict + action, parameters, row, page_size=1000)
+    else:
+        extras.execute_batch(cursor, statement, parameters, page_size=1000)
+    return True
+
+
+def from_options(conf: Any) -> Database:
+    """Return the database of group ``[database]`` of *conf* (an oslo.config object with oslo.db's options)."""
+    group = conf.database
+    return Database(
+        group.connection or 'sqlite:////var/lib/cloudkitty/cloudkitty.sqlite',
+        mysql_sql_mode=group.mysql_sql_mode,
+        connection_recycle_time=group.connection_recycle_time,
+        max_pool_size=group.max_pool_size,
+        max_overflow=group.max_overflow,
+        pool_timeout=group.pool_timeout,
+        connection_debug=group.connection_debug,
+        connection_trace=group.connection_trace,
+    )

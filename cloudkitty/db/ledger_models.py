@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables of the ledger chain: guards, coverage, rule sets. Instants are epoch seconds unless they are UtcDateTime."""
+
+import datetime
+
+import sqlalchemy
+from sqlalchemy import orm
+
+from cloudkitty.db import types
+
+#: An integer that counts by itself; SQLite does that only for its plain INTEGER.
+AutoId = sqlalchemy.BigInteger().with_variant(sqlalchemy.Integer, 'sqlite')
+
+
+class Base(orm.DeclarativeBase):
+    """Tables of the ledger chain."""
+
+
+class Guard(Base):
+    """One row per scope id: what every change of a scope's data locks first."""
+
+    __tablename__ = 'scopes'
+
+    id: orm.Mapped[int] = orm.mapped_column(AutoId, primary_key=True, autoincrement=True)
+    identifier: orm.Mapped[str] = orm.mapped_column(types.exact_string(255))
+    epoch: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, default=0)
+    touched: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, default=0)
+    gone_since: orm.Mapped[datetime.datetime | None] = orm.mapped_column(types.UtcDateTime)
+
+    __table_args__ = (sqlalchemy.UniqueConstraint('identifier', name='uq_scopes_identifier'),)
+
+
+class CoverageRun(Base):
+    """A stretch of cells of one scope and metric that fared alike, within one UTC month."""
+
+    __tablename__ = 'coverage'
+    __table_args__ = (sqlalchemy.Index('idx_coverage_scope_begin', 'scope_id', 'begin'),)
+
+    scope_id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    metric: orm.Mapped[str] = orm.mapped_column(types.exact_string(255), primary_key=True)
+    begin: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    end: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    status: orm.Mapped[str] = orm.mapped_column(sqlalchemy.String(16))
+    rule_set: orm.Mapped[str | None] = orm.mapped_column(sqlalchemy.String(32))
+    altered: orm.Mapped[bool] = orm.mapped_column(sqlalchemy.Boolean, default=False)
+
+
+class CoverageFailure(Base):
+    """An open trouble of one cell."""
+
+    __tablename__ = 'coverage_failures'
+    __table_args__ = (sqlalchemy.Index('idx_coverage_failures_next_attempt', 'next_attempt'),)
+
+    scope_id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    metric: orm.Mapped[str] = orm.mapped_column(types.exact_string(255), primary_key=True)
+    begin: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    since: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    attempts: orm.Mapped[int] = orm.mapped_column(sqlalchemy.Integer)
+    next_attempt: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    error: orm.Mapped[str] = orm.mapped_column(types.long_text())
+
+
+class RuleSet(Base):
+    """The rules of a moment, written once: what priced a cell can be read back for ever."""
+
+    __tablename__ = 'rule_sets'
+
+    digest: orm.Mapped[str] = orm.mapped_column(sqlalchemy.String(32), primary_key=True)
+    created_at: orm.Mapped[datetime.datetime] = orm.mapped_column(types.UtcDateTime)
+    body: orm.Mapped[str] = orm.mapped_column(types.long_text())
+
+
+class RulePart(Base):
+    """A part of rule sets: the rules of one hashmap service, or one script."""
+
+    __tablename__ = 'rule_parts'
+
+    digest: orm.Mapped[str] = orm.mapped_column(sqlalchemy.String(32), primary_key=True)
+    kind: orm.Mapped[str] = orm.mapped_column(sqlalchemy.String(32))
+    body: orm.Mapped[str] = orm.mapped_column(types.long_text())
+
+
+class RuleRevision(Base):
+    """One row: a number that grows with every change of rules or modules."""
+
+    __tablename__ = 'rule_revision'
+
+    id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.Integer, primary_key=True, autoincrement=False)
+    revision: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)

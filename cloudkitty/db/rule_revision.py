@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A number that grows with every change of rules or modules, by which workers know that theirs are old."""
+
+from oslo_db import exception as db_exc
+import sqlalchemy
+from sqlalchemy import orm
+
+from cloudkitty.db import engine
+from cloudkitty.db import ledger_models
+
+RuleRevision = ledger_models.RuleRevision
+
+
+def current(database: engine.Database) -> int:
+    """Return the revision; 0 while the table is not there, before ``cloudkitty-storage-init``."""
+    try:
+        with database.reader() as session:
+            return session.scalar(sqlalchemy.select(RuleRevision.revision).where(RuleRevision.id == 1)) or 0
+    except (db_exc.DBNonExistentTable, db_exc.DBError) as error:
+        if not isinstance(error, db_exc.DBNonExistentTable) and 'rule_revision' not in str(error):
+            raise
+        return 0
+
+
+def bump(session: orm.Session) -> None:
+    """Advance the revision with the change that the session makes; nothing while the table is not there."""
+    if sqlalchemy.inspect(session.connection()).has_table(RuleRevision.__tablename__):
+        session.execute(
+            sqlalchemy.update(RuleRevision).where(RuleRevision.id == 1).values(revision=RuleRevision.revision + 1)
+        )

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a storage driver is: it commits batches, takes frames, and answers for totals."""
+
+import abc
+from collections.abc import Collection
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import datetime
+from typing import Any
+
+from cloudkitty import coverage
+from cloudkitty import dataframe
+from cloudkitty import scope
+from cloudkitty import series
+
+Filters = Mapping[str, Any]
+
+#: Calendar words of a groupby: what a point's begin says, in the deployment's zone.
+TIME_WORDS = {
+    'time-d': 'day_of_the_year',
+    'time-w': 'week_of_the_year',
+    'time-m': 'month',
+    'time-y': 'year',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What a commit does to one scope: it writes the cells of ``[begin, end)`` (epoch seconds).
+
+    :ivar state: as it was read when the work was planned; a scope that moved since is dropped from the commit.
+    :ivar moves_clock: the clock becomes the last period of the window.
+    """
+
+    state: scope.State
+    begin: int
+    end: int
+    moves_clock: bool = True
+
+
+@dataclasses.dataclass
+class Commit:
+    """Points, coverage and clocks that become durable together.
+
+    :ivar length: of a period, in seconds.
+    :ivar columns: priced points; prices of None are kept as quantities without a price.
+    :ivar runs: the coverage of the changed cells.
+    :ivar failures: open troubles of the changed cells; troubles of the others among them are over.
+    :ivar skipped: count of points a skip expression dropped, by (scope id, metric, begin).
+    :ivar replace: the cells may hold collected points already, which go to the history with *cause* and *who*.
+    """
+
+    length: int
+    changes: Sequence[Change]
+    columns: Sequence[series.Columns]
+    runs: Sequence[coverage.Run]
+    failures: Sequence[coverage.Failure] = ()
+    skipped: Mapping[tuple[str, str, int], int] = dataclasses.field(default_factory=dict)
+    replace: bool = False
+    cause: str | None = None
+    who: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class CommitResult:
+    """Scope ids whose changes were written, and those that somebody else changed meanwhile."""
+
+    committed: frozenset[str]
+    dropped: frozenset[str]
+
+
+class BaseStorage(abc.ABC):
+    """A place for rated data. Instants are aware, amounts Decimal."""
+
+    @abc.abstractmethod
+    def init(self) -> None:
+        """Prepare the back end, as ``cloudkitty-storage-init`` asks."""
+
+    @abc.abstractmethod
+    def commit(self, commit: Commit) -> CommitResult:
+        """Write *commit*: all of it for the scopes that did not move, nothing for the others."""
+
+    @abc.abstractmethod
+    def quantities(
+        self, scope_ids: Collection[str], metric_types: Collection[str], begin: int, end: int
+    ) -> list[series.Columns]:
+        """Return the collected points without a price that begin in ``[begin, end)`` (epoch seconds)."""
+
+    @abc.abstractmethod
+    def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:
+        """Append the points of *dataframes*; raise on failure.
+
+        :param scope_id: of points whose groupby lacks the scope key.
+        """
+
+    @abc.abstractmethod
+    def retrieve(
+        self,
+        begin: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
+        filters: Filters | None = None,
+        metric_types: str | Sequence[str] | None = None,
+        offset: int = 0,
+        limit: int | None = 1000,
+        paginate: bool = True,
+        whole: bool = False,
+    ) -> dict[str, Any]:
+        """Return ``{'total': number of points, 'dataframes': [DataFrame]}``, a frame per scope and period.
+
+        Frames are sorted by begin, end and scope.
+
+        :param filters: attribute (of groupby or metadata) to a value or a list of values.
+        :param offset, limit: of points; without effect unless *paginate*.
+        :param whole: only points that lie wholly inside; else those that begin inside.
+        """
+
+    @abc.abstractmethod
+    def delete(
+        self,
+        begin: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
+        filters: Filters | None = None,
+    ) -> None:
+        """Delete the collected points that begin in ``[begin, end)``; None leaves that side open.
+
+        :param filters: ``{scope key: scope id or list of them}``; None for every scope.
+        """
+
+    @abc.abstractmethod
+    def total(
+        self,
+        groupby: str | Sequence[str] | None = None,
+        begin: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
+        metric_types: str | Sequence[str] | None = None,
+        filters: Filters | None = None,
+        custom_fields: str | None = None,
+        offset: int = 0,
+        limit: int | None = 1000,
+        paginate: bool = True,
+        whole: bool = False,
+    ) -> dict[str, Any]:
+        """Return ``{'total': number of rows, 'results': [row]}``.
+
+        A row holds ``begin`` and ``end`` (those asked for), ``qty``, ``rate`` and a value for each word of *groupby*:
+        ``type``, the scope key, any attribute, or a calendar word. Rows are sorted by those values. Without points
+        there is no row, without *groupby* there is always one.
+        """
+
+    @abc.abstractmethod
+    def get_tenants(
+        self, begin: datetime.datetime | None = None, end: datetime.datetime | None = None, whole: bool = False
+    ) -> list[str]:
+        """Return the sorted ids of the scopes that have points in the window."""
+
+    def get_retention(self) -> datetime.timedelta:
+        """Return how long data is kept: nothing is deleted by age."""
+        return datetime.timedelta.max
+
+    @staticmethod
+    def parse_groupby_syntax_to_groupby_elements(groupbys: Sequence[str]) -> list[str]:
+        """Return *groupbys* with ``time-d`` and the like turned into calendar attributes."""
+        return [TIME_WORDS.get(word, word) for word in groupbys]

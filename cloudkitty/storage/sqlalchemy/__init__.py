@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The storage in the SQL database: series once, their points by day."""

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+import decimal
+import threading
+
+import pytest
+import sqlalchemy
+
+from cloudkitty import errors
+from cloudkitty.db import engine
+from cloudkitty.db import types
+
+METADATA = sqlalchemy.MetaData()
+AMOUNTS = sqlalchemy.Table(
+    'amounts',
+    METADATA,
+    sqlalchemy.Column('id', sqlalchemy.Integer, primary_key=True),
+    sqlalchemy.Column('value', types.Amount()),
+)
+
+
+def test_sum_is_exact_on_every_server(empty_database):
+    METADATA.create_all(empty_database.engine)
+    values = [decimal.Decimal('0.1'), decimal.Decimal('123456789012345678901234.0000000000000000000000000001')]
+    empty_database.repeat(lambda session: session.execute(AMOUNTS.insert(), [{'value': value} for value in values]))
+    with empty_database.reader() as session:
+        assert session.scalar(sqlalchemy.select(types.exact_sum(AMOUNTS.c.value))) == decimal.Decimal(
+            '123456789012345678901234.1000000000000000000000000001'
+        )
+
+
+def test_error_rolls_the_transaction_back(empty_database):
+    METADATA.create_all(empty_database.engine)
+    with pytest.raises(ZeroDivisionError), empty_database.writer() as session:
+        session.execute(AMOUNTS.insert(), {'value': decimal.Decimal(1)})
+        raise ZeroDivisionError
+    with empty_database.reader() as session:
+        assert session.scalar(sqlalchemy.select(sqlalchemy.func.count()).select_from(AMOUNTS)) == 0
+
+
+def test_writers_queue_instead_of_failing(empty_database):
+    METADATA.create_all(empty_database.engine)
+    empty_database.repeat(lambda session: session.execute(AMOUNTS.insert(), {'id': 1, 'value': decimal.Decimal(0)}))
+
+    def increment(session):
+        row = session.execute(sqlalchemy.select(AMOUNTS.c.value).with_for_update()).one()
+        session.execute(AMOUNTS.update().values(value=row.value + 1))
+
+    threads = [threading.Thread(target=lambda: [empty_database.repeat(increment) for _ in range(10)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with empty_database.reader() as session:
+        assert session.scalar(sqlalchemy.select(AMOUNTS.c.value)) == 40
+
+
+@pytest.mark.parametrize(
+    ('given', 'driver'),
+    [('mysql://u:p@h/d', 'mysql+pymysql'), ('postgresql://u:p@h/d', 'postgresql+psycopg2')],
+)
+def test_old_urls_get_the_drivers_we_speak(given, driver):
+    url = sqlalchemy.make_url(engine.normalise_url(given))
+    assert url.drivername == driver
+    assert url.password == 'p'
+
+
+def test_bad_url_names_the_option():
+    with pytest.raises(errors.ConfigurationError, match=r'\[database\] connection'):
+        engine.normalise_url('nonsense')
