@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+from decimal import Decimal
+import zoneinfo
+
+import pytest
+
+from cloudkitty import period
+from cloudkitty.rating import rounding
+from cloudkitty.rating.hashmap import rulebook
+from cloudkitty.tests.unit.rating.hashmap import rules
+from cloudkitty.tests.unit.rating.hashmap.rules import BEGIN
+from cloudkitty.tests.unit.rating.hashmap.rules import HOUR
+from cloudkitty.tests.unit.rating.hashmap.rules import Rules
+
+
+def price(given, *quantities, zone=None, **point):
+    return rules.price(rules.make_book(given.service(), zone=zone), rules.make_columns(*quantities, **point))
+
+
+def test_window_is_half_open():
+    given = Rules().flat(5, start=BEGIN + HOUR, end=BEGIN + 3 * HOUR)
+    assert price(given, 1, 1, 1, 1) == [0, 5, 5, 0]
+
+
+def test_rule_that_begins_inside_a_period_prices_none_of_it():
+    assert price(Rules().flat(5, start=BEGIN + 1), 1, 1) == [0, 5]
+
+
+def test_rule_that_ends_inside_a_period_prices_all_of_it():
+    assert price(Rules().flat(5, end=BEGIN + 1), 1, 1) == [5, 0]
+
+
+def test_window_without_length_is_never_active():
+    assert price(Rules().flat(5, start=BEGIN, end=BEGIN), 1, 1) == [0, 0]
+
+
+def test_later_rule_of_a_cell_wins_while_both_are_active():
+    given = Rules().flat(5).flat(3, start=BEGIN + HOUR, end=BEGIN + 2 * HOUR)
+    assert price(given, 1, 1, 1) == [5, 3, 5]
+
+
+def test_window_of_one_tenant_does_not_touch_others():
+    given = Rules().flat(5).flat(3, tenant='t', start=BEGIN + HOUR)
+    assert price(given, 1, 1, scope='t') == [5, 3]
+    assert price(given, 1, 1) == [5, 5]
+
+
+def test_unknown_service_is_told_apart_from_one_without_rules():
+    book = rules.make_book(Rules().service())
+    with rounding.local():
+        assert book.price(rules.make_columns(1, metric='other')) is None
+        assert book.price(rules.make_columns(1)) == ([Decimal(0)], False)
+
+
+def test_points_without_a_scope_get_the_rules_of_all():
+    assert price(Rules().flat(5).flat(3, tenant='t'), 1, scope='') == [5]
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'), [(1, 1), ('1', 1), (1.0, 2), ('1.0', 2), (True, 4), ('True', 4), (None, 8), ('None', 8)]
+)
+def test_value_is_compared_by_its_text(value, expected):
+    given = Rules()
+    for text, cost in (('1', 1), ('1.0', 2), ('True', 4), ('None', 8)):
+        given.flat(cost, field='kind', value=text)
+    assert price(given, 1, kind=value) == [expected]
+
+
+def test_equal_values_of_different_text_are_told_apart_in_one_book():
+    book = rules.make_book(Rules().flat(1, field='kind', value='1').flat(2, field='kind', value='True').service())
+    assert [rules.price(book, rules.make_columns(1, kind=value)) for value in (1, True, 1.0)] == [[1], [2], [0]]
+
+
+def test_values_without_a_rule_take_no_room():
+    book = rules.make_book(Rules().flat(1, field='id', value='7').service())
+    prices = [rules.price(book, rules.make_columns(1, id=str(number))) for number in range(1000)]
+    assert sum(prices, []).count(1) == 1
+    (layer,) = (layer for layer in book._view('srv', '').layers if layer is not None)
+    assert len(layer.formulas) == 2
+
+
+def test_match_is_case_sensitive_and_exact():
+    given = Rules().flat(1, field='kind', value='xl')
+    assert price(given, 1, kind='XL') == [0]
+    assert price(given, 1, kind='xl ') == [0]
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [('0.3', 1), (0.3, 1), (0.29, 0), ('1e1', 1), (' 7 ', 1), (True, 1), (2, 1)]
+    + [(None, 0), ('', 0), ('n/a', 0), ('NaN', 0), ([1], 0)],
+)
+def test_threshold_on_a_field_wants_a_number(value, expected):
+    assert price(Rules().threshold('flat', '0.3', 1, field='size'), 1, size=value) == [expected]
+
+
+def test_value_that_is_no_number_warns_once_a_field(caplog):
+    book = rules.make_book(Rules().threshold('flat', 1, 1, field='size').service())
+    for value in ('n/a', None, 'x'):
+        rules.price(book, rules.make_columns(1, size=value))
+    assert [record.levelname for record in caplog.records] == ['WARNING']
+    assert 'srv' in caplog.text and 'size' in caplog.text and 'n/a' not in caplog.text
+
+
+def test_calendar_attributes_follow_the_zone():
+    given = Rules()
+    # 31 March 2030, 22:00 and 23:00 UTC: the second hour is April in Paris, in summer time.
+    begin = 1901224800
+    given.flat(3, field='month', value='3').flat(4, field='month', value='4')
+    assert price(given, 1, 1, 1, begin=begin) == [3, 3, 4]
+    assert price(given, 1, 1, 1, begin=begin, zone=zoneinfo.ZoneInfo('Europe/Paris')) == [4, 4, 4]
+    assert price(given, 1, 1, begin=begin - HOUR, zone=zoneinfo.ZoneInfo('Europe/Paris')) == [3, 4]
+
+
+def test_cost_of_28_decimals_is_exact():
+    given = Rules().flat('0.1234567890123456789012345678')
+    # Once to 28 decimals, half-even, and not by way of 28 significant digits.
+    assert price(given, '3.333333') == [Decimal('0.4115225888888892588888889256')]
+    assert price(given, '1000000.5') == [Decimal('123456.8507407401850740740184172839')]
+
+
+def test_price_is_rounded_half_even_once():
+    given = Rules().flat('0.0000000000000000000000000001')
+    assert price(given, '0.5', '1.5', '2.5') == [Decimal(0), Decimal('2E-28'), Decimal('2E-28')]
+
+
+def test_zero_has_no_sign():
+    for given in (Rules().flat(1).rate(-1, field='kind', value='a'), Rules().rate(3)):
+        assert [str(value) for value in price(given, 0, -0, kind='a')] == ['0', '0']
+
+
+def test_explanation_names_the_rules_that_took_part():
+    given = Rules().flat('0.25').flat('1.2', field='kind', value='xl', group='lic').threshold('flat', 5, 2)
+    book = rules.make_book(given.service())
+    parts = book.explain('srv', 'p', BEGIN, Decimal(8), {'kind': 'xl'})
+    assert [(part.group, part.factor, part.constant) for part in parts] == [
+        ('_DEFAULT_', Decimal('0.25'), Decimal(2)),
+        ('lic', Decimal('1.2'), Decimal(0)),
+    ]
+    assert [(step.rule_id, step.field, step.value, step.level) for part in parts for step in part.steps] == [
+        (1, None, None, None),
+        (3, None, None, Decimal(5)),
+        (2, 'kind', 'xl', None),
+    ]
+    assert book.explain('none', 'p', BEGIN, Decimal(8), {}) == []
+
+
+def test_numbers_of_old_are_texts_in_the_written_form():
+    written = rules.make_book(Rules().flat('0.10').threshold('rate', '50.0', '2').service()).write()
+    assert written == [
+        {
+            'name': 'srv',
+            'mappings': [
+                {
+                    'id': 1,
+                    'type': 'flat',
+                    'cost': '0.1',
+                    'value': None,
+                    'group': '_DEFAULT_',
+                    'tenant': None,
+                    'start': 0,
+                    'end': None,
+                }
+            ],
+            'thresholds': [{'id': 2, 'level': '50', 'type': 'rate', 'cost': '2', 'group': '_DEFAULT_', 'tenant': None}],
+            'fields': [],
+        }
+    ]
+    assert rulebook.read(written, period.UTC).write() == written
