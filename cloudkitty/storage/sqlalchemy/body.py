@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The text form of the points of a day.
+
+The body of a row of ``rated_days`` is a list of stretches, separated by ``;``. A stretch is ``OFFSET LENGTH QTY PRICE``
+or ``OFFSETxCOUNT LENGTH QTY PRICE``: COUNT points (one without it), each LENGTH seconds long, of which the first begins
+OFFSET seconds after the day and every other where the one before ends, all of the same quantity and price. A price
+of ``-`` means that the point has no price yet. Points are sorted by begin; several may begin together. Amounts are
+plain decimals.
+
+The body of a row of ``scope_days`` is the same with ``OFFSET[xCOUNT] LENGTH POINTS QTY PRICE UNPRICED SKIPPED``: per
+period the count of points, the sums, and how many of the points no rule matched or a skip expression dropped.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from cloudkitty import amount
+
+
+class Point(NamedTuple):
+    """:ivar offset: seconds from the begin of the UTC day; *price* is None while there is none."""
+
+    offset: int
+    length: int
+    qty: Decimal
+    price: Decimal | None
+
+
+class Cell(NamedTuple):
+    """What the points of one scope, metric, origin and period add up to."""
+
+    offset: int
+    length: int
+    points: int
+    qty: Decimal
+    price: Decimal
+    unpriced: int
+    skipped: int
+
+
+def encode_points(points: Iterable[Point]) -> str:
+    """Return the body of *points*, which must be sorted by offset."""
+    return ';'.join(
+        '%s %d %s %s' % (head, length, amount.to_text(qty), '-' if price is None else amount.to_text(price))
+        for head, (length, qty, price) in _stretches((point.offset, tuple(point[1:])) for point in points)
+    )
+
+
+def decode_points(body: str) -> list[Point]:
+    """Return the points of *body*, sorted by offset."""
+    result: list[Point] = []
+    ordered = True
+    for text in body.split(';') if body else ():
+        head, length_text, qty_text, price_text = text.split(' ')
+        length, qty = int(length_text), Decimal(qty_text)
+        price = None if price_text == '-' else Decimal(price_text)
+        for offset in _offsets(head, length):
+            ordered = ordered and (not result or result[-1].offset <= offset)
+            result.append(Point(offset, length, qty, price))
+    if not ordered:
+        result.sort(key=lambda point: point.offset)
+    return result
+
+
+def encode_cells(cells: Iterable[Cell]) -> str:
+    """Return the body of *cells*, which must be sorted by offset."""
+    return ';'.join(
+        '%s %d %d %s %s %d %d' % (head, length, points, amount.to_text(qty), amount.to_text(price), unpriced, skipped)
+        for head, (length, points, qty, price, unpriced, skipped) in _stretches(
+            (cell.offset, tuple(cell[1:])) for cell in cells
+        )
+    )
+
+
+def decode_cells(body: str) -> list[Cell]:
+    """Return the cells of *body*, sorted by offset."""
+    result: list[Cell] = []
+    for text in body.split(';') if body else ():
+        head, length_text, points, qty, price, unpriced, skipped = text.split(' ')
+        length = int(length_text)
+        values = (length, int(points), Decimal(qty), Decimal(price), int(unpriced), int(skipped))
+        result += [Cell(offset, *values) for offset in _offsets(head, length)]
+    result.sort(key=lambda cell: (cell.offset, cell.length))
+    return result
+
+
+def append_points(body: str, points: Sequence[Point]) -> str | None:
+    """Return *body* with *points* (at least one) behind its own, or None unless all of them begin after those."""
+    return _append(body, points[0].offset, encode_points(points))
+
+
+def append_cells(body: str, cells: Sequence[Cell]) -> str | None:
+    """Return *body* with *cells* (at least one) behind its own, or None unless all of them begin after those."""
+    return _append(body, cells[0].offset, encode_cells(cells))
+
+
+def _append(body: str, offset: int, added: str) -> str | None:
+    before, _, last = body.rpartition(';')
+    head, _, values = last.partition(' ')
+    first, _, count = head.partition('x')
+    length = int(values.partition(' ')[0])
+    end = int(first) + int(count or 1) * length
+    if offset <= end - length:
+        return None
+    stretch, separator, rest = added.partition(';')
+    new_head, _, new_values = stretch.partition(' ')
+    if new_values != values or offset != end or not length:
+        return '%s;%s' % (body, added)
+    joined = '%sx%d %s' % (first, int(count or 1) + int(new_head.partition('x')[2] or 1), values)
+    return (before + ';' if before else '') + joined + separator + rest
+
+
+def _stretches(items: Iterable[tuple[int, tuple]]) -> Iterator[tuple[str, tuple]]:
+    """Yield (head, values) of *items* (offset, values), whose first value is the length."""
+    first = count = 0
+    current: tuple | None = None
+    for offset, values in items:
+        if current is not None and values == current and values[0] and offset == first + count * values[0]:
+            count += 1
+            continue
+        if current is not None:
+            yield _head(first, count), current
+        first, count, current = offset, 1, values
+    if current is not None:
+        yield _head(first, count), current
+
+
+def _head(offset: int, count: int) -> str:
+    return str(offset) if count == 1 else '%dx%d' % (offset, count)
+
+
+def _offsets(head: str, length: int) -> range:
+    offset, _, count = head.partition('x')
+    first = int(offset)
+    return range(first, first + int(count) * length, length) if count else range(first, first + 1)

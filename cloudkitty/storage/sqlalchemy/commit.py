@@ -1,0 +1,597 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing: what a batch, a push or a deletion does to days and roll-ups, in one transaction.
+
+Locks are taken in one order everywhere: guards, states, series, coverage, failures, history, days, roll-ups, each in
+the order of its key.
+"""
+
+import collections
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import datetime
+from decimal import Decimal
+import functools
+import io
+import operator
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import orm
+
+from cloudkitty import amount
+from cloudkitty import errors
+from cloudkitty import period
+from cloudkitty import series
+from cloudkitty.db import coverage as ledger
+from cloudkitty.db import engine
+from cloudkitty.db import scopes
+from cloudkitty.db import statements
+from cloudkitty.storage import base
+from cloudkitty.storage.sqlalchemy import body
+from cloudkitty.storage.sqlalchemy import known
+from cloudkitty.storage.sqlalchemy import models
+
+RatedDay = models.RatedDay
+ScopeDay = models.ScopeDay
+ScopeMonth = models.ScopeMonth
+
+#: From this many rows on PostgreSQL takes them by COPY.
+COPY_FROM = 100
+
+#: (day, guard id, metric, origin)
+RollUpKey = tuple[int, int, str, str]
+
+
+@dataclasses.dataclass
+class _Edit:
+    """A change to days: points to add, and cells whose points are taken out before.
+
+    :ivar takes_out: (guard id, metric, begin) of a collected point to whether it goes.
+    :ivar first_day, last_day: the days that *takes_out* may concern.
+    """
+
+    guards: Mapping[str, int]
+    columns: Sequence[series.Columns]
+    ids: Mapping[bytes, int]
+    skipped: Mapping[tuple[str, str, int], int] = dataclasses.field(default_factory=dict)
+    length: int = 0
+    takes_out: Callable[[int, str, int], bool] | None = None
+    first_day: int = 0
+    last_day: int = 0
+    cause: str = ''
+    who: str | None = None
+
+
+def write(database: engine.Database, cache: known.KnownSeries, commit: base.Commit) -> base.CommitResult:
+    """Write *commit*; scopes that moved since it was planned are dropped from it.
+
+    :raises Conflict: a cell holds collected points already and the commit does not say that it replaces them.
+    """
+    changes = {change.state.scope.id: change for change in commit.changes}
+    planned = {change.state.guard_id: change for change in commit.changes}
+
+    def run(session: orm.Session) -> tuple[base.CommitResult, dict[str, tuple[int, Mapping[bytes, int]]]]:
+        epochs = scopes.lock(session, planned)
+        clocks = scopes.read_clocks(session, [change.state.scope for change in commit.changes])
+        good = {
+            scope_id: change.state.guard_id
+            for scope_id, change in changes.items()
+            if epochs.get(change.state.guard_id) == change.state.epoch
+            and clocks.get(change.state.scope) == change.state.last_processed
+        }
+        result = base.CommitResult(frozenset(good), frozenset(changes) - frozenset(good))
+        if not good:
+            return result, {}
+        columns = [item for item in commit.columns if item.series.scope_id in good]
+        ids, learnt = _series_ids(session, cache, columns, good, epochs)
+        _write_ledger(session, commit, good)
+        _edit_days(session, _to_edit(commit, changes, good, columns, ids))
+        scopes.set_clocks(
+            session,
+            {
+                change.state.scope: period.from_epoch(change.end - commit.length)
+                for scope_id, change in changes.items()
+                if scope_id in good and change.moves_clock
+            },
+        )
+        scopes.advance(session, good.values())
+        return result, {
+            scope_id: (epochs[guard_id] + 1, learnt.get(scope_id, {})) for scope_id, guard_id in good.items()
+        }
+
+    result, learnt = database.repeat(run)
+    for scope_id, (epoch, ids) in learnt.items():
+        cache.learn(scope_id, epoch, ids)
+    return result
+
+
+def push(database: engine.Database, columns: Sequence[series.Columns]) -> None:
+    """Append pushed *columns*; the clock and what is being rated stay."""
+    owners = sorted({item.series.scope_id for item in columns})
+
+    def run(session: orm.Session) -> None:
+        guards = scopes.ensure_guards(session, owners)
+        epochs = scopes.lock(session, guards.values())
+        ids, _ = _series_ids(session, known.KnownSeries(), columns, guards, epochs)
+        _edit_days(session, _Edit(guards, columns, ids))
+        scopes.touch(session, guards.values())
+
+    if columns:
+        database.repeat(run)
+
+
+def delete(database: engine.Database, scope_ids: Iterable[str], begin: int, end: int) -> None:
+    """Delete the collected points and the coverage of these scopes that begin in ``[begin, end)`` (epoch seconds)."""
+    for part in statements.chunks(sorted(set(scope_ids)), 100):
+        database.repeat(functools.partial(_delete, scope_ids=part, begin=begin, end=end))
+
+
+def _delete(session: orm.Session, scope_ids: Sequence[str], begin: int, end: int) -> None:
+    guards = scopes.guard_ids(session, scope_ids)
+    if not guards:
+        return
+    scopes.lock(session, guards.values())
+    ledger.erase(session, guards, begin, end)
+    edit = _Edit(
+        guards,
+        (),
+        {},
+        takes_out=lambda guard_id, metric, instant: begin <= instant < end,
+        first_day=begin // period.DAY,
+        last_day=(end - 1) // period.DAY,
+        cause='deleted',
+    )
+    _edit_days(session, edit)
+    scopes.advance(session, guards.values())
+
+
+def _to_edit(
+    commit: base.Commit,
+    changes: Mapping[str, base.Change],
+    guards: Mapping[str, int],
+    columns: Sequence[series.Columns],
+    ids: Mapping[bytes, int],
+) -> _Edit:
+    skipped = {key: count for key, count in commit.skipped.items() if key[0] in guards}
+    edit = _Edit(guards, columns, ids, skipped, commit.length)
+    windows = {guards[scope_id]: (changes[scope_id].begin, changes[scope_id].end) for scope_id in guards}
+    cells = collections.defaultdict(list)
+    for run in commit.runs:
+        if run.scope_id in guards:
+            cells[guards[run.scope_id], run.metric].append((run.begin, run.end))
+    edit.first_day = min(begin for begin, _ in windows.values()) // period.DAY
+    edit.last_day = (max(end for _, end in windows.values()) - 1) // period.DAY
+
+    def is_written(guard_id: int, metric: str, instant: int) -> bool:
+        return any(begin <= instant < end for begin, end in cells.get((guard_id, metric), ()))
+
+    if commit.replace:
+        edit.takes_out = is_written
+        edit.cause = commit.cause or 'replaced'
+        edit.who = commit.who
+    return edit
+
+
+def _series_ids(
+    session: orm.Session,
+    cache: known.KnownSeries,
+    columns: Sequence[series.Columns],
+    guards: Mapping[str, int],
+    epochs: Mapping[int, int],
+) -> tuple[dict[bytes, int], dict[str, dict[bytes, int]]]:
+    """Return {fingerprint: id} of the series of *columns*, and those of them that are news to the cache, by scope."""
+    wanted = {item.series.fingerprint: item.series for item in columns}
+    ids: dict[bytes, int] = {}
+    for scope_id in {item.scope_id for item in wanted.values()}:
+        remembered = cache.get(scope_id, epochs[guards[scope_id]])
+        ids.update(remembered)
+    missing = sorted(fingerprint for fingerprint in wanted if fingerprint not in ids)
+    found = _look_up(session, missing)
+    fresh = [fingerprint for fingerprint in missing if fingerprint not in found]
+    if fresh:
+        statements.insert_or_ignore(session, models.SeriesRow, [_to_row(wanted[key], guards) for key in fresh])
+        found.update(_look_up(session, fresh))
+    ids.update(found)
+    learnt: dict[str, dict[bytes, int]] = collections.defaultdict(dict)
+    for fingerprint, id_ in found.items():
+        learnt[wanted[fingerprint].scope_id][fingerprint] = id_
+    return ids, learnt
+
+
+def _look_up(session: orm.Session, fingerprints: Sequence[bytes]) -> dict[bytes, int]:
+    result: dict[bytes, int] = {}
+    for part in statements.chunks(fingerprints):
+        query = sqlalchemy.select(models.SeriesRow.fingerprint, models.SeriesRow.id)
+        rows = session.execute(query.where(models.SeriesRow.fingerprint.in_(part)))
+        result.update((bytes(row[0]), row[1]) for row in rows)
+    return result
+
+
+def _to_row(item: series.Series, guards: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        'fingerprint': item.fingerprint,
+        'scope_id': guards[item.scope_id],
+        'metric': item.metric,
+        'unit': item.unit,
+        'origin': item.origin.value,
+        'description': item.description,
+        'groupby': series.canonical(item.groupby),
+        'metadata': series.canonical(item.metadata),
+    }
+
+
+def _write_ledger(session: orm.Session, commit: base.Commit, guards: Mapping[str, int]) -> None:
+    runs = [run for run in commit.runs if run.scope_id in guards]
+    failures = [failure for failure in commit.failures if failure.scope_id in guards]
+    ledger.write_runs(session, guards, runs)
+    if runs:
+        failing = {(failure.scope_id, failure.metric, failure.begin) for failure in failures}
+        written = collections.defaultdict(list)
+        for run in runs:
+            written[run.scope_id, run.metric].append((run.begin, run.end))
+        over = [
+            cell
+            for cell in ledger.failed_cells(
+                session, guards, min(run.begin for run in runs), max(run.end for run in runs)
+            )
+            if cell not in failing and any(begin <= cell[2] < end for begin, end in written.get((cell[0], cell[1]), ()))
+        ]
+        ledger.delete_failures(session, guards, over)
+    ledger.write_failures(session, guards, failures)
+
+
+def _edit_days(session: orm.Session, edit: _Edit) -> None:
+    """Merge the points of *edit* into their day rows, and what that changes into the roll-ups."""
+    fresh: dict[tuple[int, int], list[body.Point]] = collections.defaultdict(list)
+    owners: dict[int, tuple[int, str, str]] = {}
+    cells: dict[RollUpKey, dict[tuple[int, int], list[Any]]] = {}
+    for item in edit.columns:
+        _collect_points(item, edit, fresh, owners, cells)
+    for (scope_id, metric, begin), count in edit.skipped.items():
+        day = begin // period.DAY
+        key = (day, edit.guards[scope_id], metric, series.Origin.COLLECTED.value)
+        _cell_of(cells, key, begin - day * period.DAY, edit.length)[4] += count
+    rows, gone = _merge_days(session, edit, fresh, owners)
+    day_rows, gone_days, deltas = _merge_roll_ups(session, edit, cells)
+    month_rows, gone_months = _merge_months(session, deltas)
+    statements.delete_keys(session, RatedDay, gone)
+    _write_days(session, rows)
+    statements.delete_keys(session, ScopeDay, gone_days)
+    statements.upsert(session, ScopeDay, day_rows)
+    statements.delete_keys(session, ScopeMonth, gone_months)
+    statements.upsert(session, ScopeMonth, month_rows)
+
+
+def _cell_of(
+    cells: dict[RollUpKey, dict[tuple[int, int], list[Any]]], key: RollUpKey, offset: int, length: int
+) -> list[Any]:
+    """Return [points, qty, price, unpriced, skipped] of a cell, to be added to."""
+    return cells.setdefault(key, {}).setdefault((offset, length), [0, amount.ZERO, amount.ZERO, 0, 0])
+
+
+def _collect_points(
+    item: series.Columns,
+    edit: _Edit,
+    fresh: dict[tuple[int, int], list[body.Point]],
+    owners: dict[int, tuple[int, str, str]],
+    cells: dict[RollUpKey, dict[tuple[int, int], list[Any]]],
+) -> None:
+    add = amount.CONTEXT.add
+    series_id = edit.ids[item.series.fingerprint]
+    guard_id = edit.guards[item.series.scope_id]
+    metric, origin = item.series.metric, item.series.origin.value
+    owners[series_id] = (guard_id, metric, origin)
+    length = item.length
+    prices = item.prices if item.prices is not None else (None,) * len(item.begins)
+    unpriced = item.unpriced if item.unpriced is not None else (False,) * len(item.begins)
+    last_day = None
+    for begin, qty, price, is_unpriced in zip(item.begins, item.quantities, prices, unpriced, strict=True):
+        day, offset = divmod(begin, period.DAY)
+        if day != last_day:
+            last_day = day
+            points = fresh[day, series_id]
+            by_cell = cells.setdefault((day, guard_id, metric, origin), {})
+        points.append(body.Point(offset, length, qty, price))
+        if price is not None:
+            cell = by_cell.get((offset, length))
+            if cell is None:
+                by_cell[offset, length] = [1, qty, price, int(is_unpriced), 0]
+            else:
+                cell[0] += 1
+                cell[1] = add(cell[1], qty)
+                cell[2] = add(cell[2], price)
+                cell[3] += is_unpriced
+
+
+def _merge_days(
+    session: orm.Session,
+    edit: _Edit,
+    fresh: dict[tuple[int, int], list[body.Point]],
+    owners: dict[int, tuple[int, str, str]],
+) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
+    """Return the day rows to write and the keys of those that are empty now; write what is replaced to the history."""
+    existing: dict[tuple[int, int], Any] = {}
+    for days, ids in _touched(fresh):
+        query = sqlalchemy.select(
+            RatedDay.day, RatedDay.series_id, RatedDay.scope_id, RatedDay.qty, RatedDay.price, RatedDay.points,
+            RatedDay.body,
+        ).where(RatedDay.day.in_(days), RatedDay.series_id.in_(ids))  # fmt: skip
+        existing.update(((row.day, row.series_id), row) for row in session.execute(query))
+    kept: dict[tuple[int, int], list[body.Point]] = {}
+    replaced = []
+    if edit.takes_out is not None:
+        for row in _list_collected(session, edit):
+            key = (row.day, row.series_id)
+            existing[key] = row
+            owners[row.series_id] = (row.scope_id, row.metric, series.Origin.COLLECTED.value)
+            midnight = row.day * period.DAY
+            before = body.decode_points(row.body)
+            after = [point for point in before if not edit.takes_out(row.scope_id, row.metric, midnight + point.offset)]
+            if len(after) != len(before):
+                replaced.append(row)
+                kept[key] = after
+    _write_history(session, edit, replaced)
+    rows = []
+    gone = []
+    for key in sorted(fresh.keys() | kept.keys()):
+        row = existing.get(key)
+        # Several columns may be of one series, with points of different lengths.
+        added = sorted(fresh.get(key, ()), key=_by_offset)
+        owner = owners[key[1]]
+        if row is not None and added and key not in kept:
+            extended = body.append_points(row.body, added)
+            if extended is not None:
+                rows.append(_to_day_row(key, owner[0], added, row, extended))
+                continue
+        before = kept[key] if key in kept else body.decode_points(row.body) if row is not None else []
+        if before and added and edit.takes_out is None and owner[2] == series.Origin.COLLECTED.value:
+            _refuse_doubles(key[0], before, added, owner[1])
+        points = sorted(before + added, key=_by_offset) if before else added
+        if points:
+            rows.append(_to_day_row(key, owner[0], points))
+        elif row is not None:
+            gone.append(key)
+    return rows, gone
+
+
+_by_offset = operator.itemgetter(0)
+
+
+def _refuse_doubles(day: int, before: list[body.Point], added: list[body.Point], metric: str) -> None:
+    taken = {point.offset for point in before}
+    for point in added:
+        if point.offset in taken:
+            raise errors.Conflict(
+                'Metric %s holds collected points at %s already.'
+                % (metric, period.from_epoch(day * period.DAY + point.offset))
+            )
+
+
+def _touched(fresh: Mapping[tuple[int, int], Any]) -> Iterable[tuple[list[int], list[int]]]:
+    """Yield (days, series ids) that cover the keys of *fresh*."""
+    days = sorted({day for day, _ in fresh})
+    for part in statements.chunks(sorted({series_id for _, series_id in fresh})):
+        for some in statements.chunks(days, 200):
+            yield some, part
+
+
+def _list_collected(session: orm.Session, edit: _Edit) -> list[Any]:
+    result: list[Any] = []
+    for part in statements.chunks(sorted(edit.guards.values())):
+        query = (
+            sqlalchemy.select(
+                RatedDay.day, RatedDay.series_id, RatedDay.scope_id, RatedDay.qty, RatedDay.price, RatedDay.points,
+                RatedDay.body, models.SeriesRow.metric,
+            )
+            .join(models.SeriesRow, models.SeriesRow.id == RatedDay.series_id)
+            .where(
+                RatedDay.scope_id.in_(part),
+                RatedDay.day >= edit.first_day,
+                RatedDay.day <= edit.last_day,
+                models.SeriesRow.origin == series.Origin.COLLECTED.value,
+            )
+        )  # fmt: skip
+        result += session.execute(query).all()
+    return result
+
+
+def _write_history(session: orm.Session, edit: _Edit, rows: Sequence[Any]) -> None:
+    if not rows:
+        return
+    now = datetime.datetime.now(period.UTC).replace(microsecond=0)
+    statements.insert(
+        session,
+        models.RatedHistory,
+        [
+            {
+                'day': row.day,
+                'series_id': row.series_id,
+                'scope_id': row.scope_id,
+                'qty': row.qty,
+                'price': row.price,
+                'points': row.points,
+                'body': row.body,
+                'cause': edit.cause,
+                'who': edit.who,
+                'at': now,
+            }
+            for row in sorted(rows, key=lambda row: (row.day, row.series_id))
+        ],
+    )
+
+
+def _to_day_row(
+    key: tuple[int, int], guard_id: int, points: Sequence[body.Point], row: Any = None, text: str | None = None
+) -> dict[str, Any]:
+    """Return the day row of *points*; with *row* and *text*, the row they are added to and the body that makes."""
+    count, qty, price = (0, amount.ZERO, amount.ZERO) if row is None else (row.points, row.qty, row.price)
+    add = amount.CONTEXT.add
+    for point in points:
+        if point.price is not None:
+            count += 1
+            qty = add(qty, point.qty)
+            price = add(price, point.price)
+    return {
+        'day': key[0],
+        'series_id': key[1],
+        'scope_id': guard_id,
+        'qty': qty,
+        'price': price,
+        'points': count,
+        'body': body.encode_points(points) if text is None else text,
+    }
+
+
+def _merge_roll_ups(
+    session: orm.Session, edit: _Edit, fresh: dict[RollUpKey, dict[tuple[int, int], list[Any]]]
+) -> tuple[list[dict[str, Any]], list[RollUpKey], dict[RollUpKey, list[Any]]]:
+    """Return the rows of ``scope_days`` to write, the keys of those to delete, and what changes by (month, ...)."""
+    first = min([key[0] for key in fresh] + ([edit.first_day] if edit.takes_out else []), default=0)
+    last = max([key[0] for key in fresh] + ([edit.last_day] if edit.takes_out else []), default=-1)
+    existing: dict[RollUpKey, Any] = {}
+    for part in statements.chunks(sorted(edit.guards.values())):
+        query = sqlalchemy.select(ScopeDay).where(
+            ScopeDay.scope_id.in_(part), ScopeDay.day >= first, ScopeDay.day <= last
+        )
+        for found in session.scalars(query):
+            existing[found.day, found.scope_id, found.metric, found.origin] = found
+    rows = []
+    gone = []
+    deltas: dict[RollUpKey, list[Any]] = {}
+    candidates = set(fresh)
+    if edit.takes_out is not None:
+        candidates |= {key for key in existing if key[3] == series.Origin.COLLECTED.value}
+    for key in sorted(candidates):
+        row = existing.get(key)
+        if row is not None and edit.takes_out is None and fresh[key]:
+            added = [body.Cell(*place, *fresh[key][place]) for place in sorted(fresh[key])]
+            extended = body.append_cells(row.body, added)
+            if extended is not None:
+                change = _sum_cells(added)
+                rows.append(_to_roll_up(key, _add_up(_totals_of(row), change), extended))
+                _add_to_month(deltas, key, change)
+                continue
+        cells = _index_cells(row)
+        if edit.takes_out is not None and key[3] == series.Origin.COLLECTED.value:
+            midnight = key[0] * period.DAY
+            cells = {
+                place: cell for place, cell in cells.items() if not edit.takes_out(key[1], key[2], midnight + place[0])
+            }
+        elif key[3] == series.Origin.COLLECTED.value:
+            _refuse_filled(key, cells, fresh[key])
+        for place, values in fresh.get(key, {}).items():
+            old = cells.get(place)
+            cells[place] = body.Cell(*place, *(_add_up(old[2:], values) if old is not None else values))
+        totals = _sum_cells(cells.values())
+        if cells:
+            rows.append(_to_roll_up(key, totals, body.encode_cells(cells[place] for place in sorted(cells))))
+        elif row is not None:
+            gone.append(key)
+        _add_to_month(deltas, key, totals if row is None else _subtract(totals, _totals_of(row)))
+    return rows, gone, deltas
+
+
+def _totals_of(row: Any) -> list[Any]:
+    return [row.points, row.qty, row.price, row.unpriced, row.skipped]
+
+
+def _to_roll_up(key: RollUpKey, totals: Sequence[Any], text: str) -> dict[str, Any]:
+    names = ('day', 'scope_id', 'metric', 'origin', 'points', 'qty', 'price', 'unpriced', 'skipped')
+    return dict(zip(names, [*key, *totals], strict=True)) | {'body': text}
+
+
+def _add_to_month(deltas: dict[RollUpKey, list[Any]], key: RollUpKey, change: Sequence[Any]) -> None:
+    first = period.from_epoch(key[0] * period.DAY)
+    month = (first.year * 12 + first.month - 1, *key[1:])
+    deltas[month] = _add_up(deltas[month], change) if month in deltas else list(change)
+
+
+def _index_cells(row: Any) -> dict[tuple[int, int], body.Cell]:
+    return {} if row is None else {(cell.offset, cell.length): cell for cell in body.decode_cells(row.body)}
+
+
+def _refuse_filled(key: RollUpKey, cells: Mapping[tuple[int, int], body.Cell], fresh: Mapping[Any, Any]) -> None:
+    taken = {cell.offset for cell in cells.values() if cell.points}
+    for place in fresh:
+        if place[0] in taken and fresh[place][0]:
+            raise errors.Conflict(
+                'Metric %s holds collected points at %s already.'
+                % (key[2], period.from_epoch(key[0] * period.DAY + place[0]))
+            )
+
+
+def _add_up(one: Sequence[Any], other: Sequence[Any]) -> list[Any]:
+    return [
+        amount.CONTEXT.add(left, right) if isinstance(left, Decimal) else left + right
+        for left, right in zip(one, other, strict=True)
+    ]
+
+
+def _subtract(one: Sequence[Any], other: Sequence[Any]) -> list[Any]:
+    return [
+        amount.CONTEXT.subtract(left, right) if isinstance(left, Decimal) else left - right
+        for left, right in zip(one, other, strict=True)
+    ]
+
+
+def _sum_cells(cells: Iterable[body.Cell]) -> list[Any]:
+    totals: list[Any] = [0, amount.ZERO, amount.ZERO, 0, 0]
+    for cell in cells:
+        totals = _add_up(totals, cell[2:])
+    return totals
+
+
+def _merge_months(
+    session: orm.Session, deltas: Mapping[RollUpKey, Sequence[Any]]
+) -> tuple[list[dict[str, Any]], list[RollUpKey]]:
+    if not deltas:
+        return [], []
+    existing: dict[RollUpKey, Any] = {}
+    months = sorted({key[0] for key in deltas})
+    for part in statements.chunks(sorted({key[1] for key in deltas})):
+        query = sqlalchemy.select(ScopeMonth).where(ScopeMonth.month.in_(months), ScopeMonth.scope_id.in_(part))
+        for found in session.scalars(query):
+            existing[found.month, found.scope_id, found.metric, found.origin] = found
+    rows = []
+    gone = []
+    for key in sorted(deltas):
+        row = existing.get(key)
+        values = list(deltas[key])
+        if row is not None:
+            values = _add_up(_totals_of(row), values)
+        if values[0] or values[4]:
+            names = ('month', 'scope_id', 'metric', 'origin', 'points', 'qty', 'price', 'unpriced', 'skipped')
+            rows.append(dict(zip(names, [*key, *values], strict=True)))
+        elif row is not None:
+            gone.append(key)
+    return rows, gone
+
+
+def _write_days(session: orm.Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Write day rows, sorted by key, by the fastest way of the database that is safe."""
+    if session.get_bind().dialect.name != 'postgresql' or len(rows) < COPY_FROM:
+        statements.upsert(session, RatedDay, rows)
+        return
+    names = list(rows[0])
+    text = io.StringIO()
+    for row in rows:
+        # No value holds a tab, a backslash or a line break: see body.py.
+        text.write('\t'.join(str(row[name]) for name in names))
+        text.write('\n')
+    text.seek(0)
+    connection = session.connection()
+    connection.exec_driver_sql(
+        'CREATE TEMPORARY TABLE rated_days_new (LIKE rated_days INCLUDING DEFAULTS) ON COMMIT DROP'
+    )
+    cursor = connection.connection.cursor()
+    cursor.copy_expert('COPY rated_days_new (%s) FROM STDIN' % ', '.join(names), text)
+    cursor.close()
+    others = [name for name in names if name not in ('day', 'series_id')]
+    connection.exec_driver_sql(
+        'INSERT INTO rated_days (%s) SELECT %s FROM rated_days_new ORDER BY day, series_id '
+        'ON CONFLICT (day, series_id) DO UPDATE SET %s'
+        % (', '.join(names), ', '.join(names), ', '.join('%s = excluded.%s' % (name, name) for name in others))
+    )

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver: what the processor, the API and plugins call."""
+
+from collections.abc import Collection
+from collections.abc import Mapping
+from collections.abc import Sequence
+import datetime
+from typing import Any
+
+from cloudkitty import amount
+from cloudkitty import dataframe
+from cloudkitty import errors
+from cloudkitty import period as periods
+from cloudkitty import series
+from cloudkitty.db import engine
+from cloudkitty.db import migration
+from cloudkitty.db import scopes
+from cloudkitty.storage import base
+from cloudkitty.storage.sqlalchemy import commit as writing
+from cloudkitty.storage.sqlalchemy import known
+from cloudkitty.storage.sqlalchemy import reports
+
+
+class SQLAlchemyStorage(base.BaseStorage):
+    """Rated data in the SQL database.
+
+    :param period: length of a period, in seconds.
+    :param scope_key: attribute that holds the scope's id.
+    :param zone: of calendar attributes and default windows.
+    """
+
+    in_database = True
+
+    def __init__(
+        self,
+        database: engine.Database,
+        period: int = 3600,
+        scope_key: str = 'project_id',
+        zone: datetime.tzinfo = periods.UTC,
+    ) -> None:
+        self._database = database
+        self._period = period
+        self._scope_key = scope_key
+        self._zone = zone
+        self._known = known.KnownSeries()
+        self.reports = reports.Reports(database, scope_key, zone)
+
+    def init(self) -> None:
+        migration.init_storage(self._database)
+
+    def commit(self, commit: base.Commit) -> base.CommitResult:
+        return writing.write(self._database, self._known, commit)
+
+    def quantities(
+        self, scope_ids: Collection[str], metric_types: Collection[str], begin: int, end: int
+    ) -> list[series.Columns]:
+        window = reports.Window(begin, end)
+        return self.reports.quantities(reports.Selection(window, scope_ids, metric_types))
+
+    def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:
+        found: dict[tuple[series.Series, int], list[tuple[int, dataframe.DataPoint]]] = {}
+        for frame in dataframes:
+            begin = periods.to_epoch(frame.start)
+            length = periods.to_epoch(frame.end) - begin
+            if not 0 < length <= reports.LONGEST_FRAME:
+                raise errors.BadRequest(
+                    'The frame from %s to %s is not between a second and 31 days long.' % (frame.start, frame.end)
+                )
+            for metric, point in frame.iterpoints():
+                item = self._to_series(metric, point, frame.start, scope_id)
+                found.setdefault((item, length), []).append((begin, point))
+        writing.push(self._database, [self._to_columns(*key, points) for key, points in found.items()])
+
+    def _to_series(
+        self, metric: str, point: dataframe.DataPoint, begin: datetime.datetime, scope_id: str | None
+    ) -> series.Series:
+        calendar = series.calendar(begin, self._zone)
+        owner = point.groupby.get(self._scope_key, point.metadata.get(self._scope_key, scope_id))
+        return series.Series(
+            scope_id='' if owner is None else str(owner),
+            metric=metric,
+            unit=point.unit,
+            groupby={name: value for name, value in point.groupby.items() if calendar.get(name) != value},
+            metadata=dict(point.metadata),
+            description=point.description,
+            origin=series.Origin.PUSHED,
+        )
+
+    def _to_columns(
+        self, item: series.Series, length: int, points: list[tuple[int, dataframe.DataPoint]]
+    ) -> series.Columns:
+        points = sorted(points, key=lambda pair: pair[0])
+        try:
+            return series.Columns(
+                item,
+                length,
+                tuple(begin for begin, _ in points),
+                tuple(amount.quantise(point.qty) for _, point in points),
+                tuple(amount.quantise(point.price) for _, point in points),
+            )
+        except amount.AmountTooLarge as error:
+            raise errors.BadRequest('Metric %s: %s' % (item.metric, error)) from error
+
+    def retrieve(
+        self,
+        begin: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
+        filters: base.Filters | None = None,
+        metric_types: str | Sequence[str] | None = None,
+        offset: int = 0,
+        limit: int | None = 1000,
+        paginate: bool = True,
+        whole: bool = False,
+    ) -> dict[str, Any]:
+        frames = self.reports.frames(self._select(begin, end, filters, metric_types, whole))
+        total = sum(1 for frame in frames for _ in frame.iterpoints())
+        if paginate:
+            frames = _page(frames, offset, limit)
+        return {'total': total, 'dataframes': frames}
+
+    def delete(
+        self,
+        begin: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
+        filters: base.Filters | None = None,
+    ) -> None:
+        filters = dict(filters or {})
+        wanted = filters.pop(self._scope_key, None)
+        if filters:
+            raise errors.BadRequest('Data is deleted by %s only, not by %s.' % (self._scope_key, sorted(filters)[0]))
+        chosen = scopes.list_ids(self._database) if wanted is None else _texts(wanted)
+        first, last = self._open_window(begin, end)
+        writing.delete(self._database, chosen, first, last)
+
+    def _open_window(self, begin: datetime.datetime | None, end: datetime.datetime | None) -> tuple[int, int]:
+        """Return epoch seconds for a window that may be open on either side."""
+        return (
+            0 if begin is None else periods.to_epoch(begin),
+            periods.to_epoch(datetime.datetime(2200, 1, 1, tzinfo=periods.UTC))
+            if end is None
+            else periods.to_epoch(end),
+        )
+
+    def total(
+        self,
+        groupby: str | Sequence[str] | None = None,
+        begin: datetime.datetime | None = None,
+        end: datetime.datetime | None = None,
+        metric_types: str | Sequence[str] | None = None,
+        filters: base.Filters | None = None,
+        custom_fields: str | None = None,
+        offset: int = 0,
+        limit: int | None = 1000,
+        paginate: bool = True,
+        whole: bool = False,
+    ) -> dict[str, Any]:
+        begin, end = self._window(begin, end)
+        words = [groupby] if isinstance(groupby, str) else list(groupby or [])
+        words = self.parse_groupby_syntax_to_groupby_elements(words)
+        found = self.reports.sum_up(self._select(begin, end, filters, metric_types, whole), words)
+        results = [
+            {'begin': begin, 'end': end, 'qty': row.qty, 'rate': row.price, **dict(zip(words, row.values, strict=True))}
+            for row in found
+        ]
+        if not words and not results:
+            results = [{'begin': begin, 'end': end, 'qty': amount.ZERO, 'rate': amount.ZERO}]
+        total = len(results)
+        if paginate:
+            results = results[offset : None if limit is None else offset + limit]
+        return {'total': total, 'results': results}
+
+    def get_tenants(
+        self, begin: datetime.datetime | None = None, end: datetime.datetime | None = None, whole: bool = False
+    ) -> list[str]:
+        begin, end = self._window(begin, end)
+        return self.reports.scopes(reports.Window(periods.to_epoch(begin), periods.to_epoch(end), whole))
+
+    def _window(
+        self, begin: datetime.datetime | None, end: datetime.datetime | None
+    ) -> tuple[datetime.datetime, datetime.datetime]:
+        """Return the window asked for; what is missing is that of the current month."""
+        if begin is None or end is None:
+            now = datetime.datetime.now(periods.UTC)
+            begin = begin or periods.month_start(now, self._zone)
+            end = end or periods.next_month_start(now, self._zone)
+        return begin, end
+
+    def _select(
+        self,
+        begin: datetime.datetime | None,
+        end: datetime.datetime | None,
+        filters: Mapping[str, Any] | None,
+        metric_types: str | Sequence[str] | None,
+        whole: bool,
+    ) -> reports.Selection:
+        begin, end = self._window(begin, end)
+        filters = dict(filters or {})
+        owners = filters.pop(self._scope_key, None)
+        types = filters.pop('type', None) if metric_types is None else metric_types
+        return reports.Selection(
+            window=reports.Window(periods.to_epoch(begin), periods.to_epoch(end), whole),
+            scope_ids=None if owners is None else _texts(owners),
+            metrics=None if types is None else _texts(types),
+            attributes=tuple(sorted((name, frozenset(_texts(value))) for name, value in filters.items())),
+        )
+
+
+def _texts(value: Any) -> list[str]:
+    """Return a value, or each of a list of values, as text."""
+    return [str(item) for item in value] if isinstance(value, list | tuple | set | frozenset) else [str(value)]
+
+
+def _page(frames: list[dataframe.DataFrame], offset: int, limit: int | None) -> list[dataframe.DataFrame]:
+    """Return the frames of the points from *offset* on, at most *limit* points."""
+    last = None if limit is None else offset + limit
+    result = []
+    position = 0
+    for frame in frames:
+        page = dataframe.DataFrame(frame.start, frame.end)
+        for metric, point in frame.iterpoints():
+            if position >= offset and (last is None or position < last):
+                page.add_point(point, metric)
+            position += 1
+        if any(True for _ in page.iterpoints()):
+            result.append(page)
+    return result
