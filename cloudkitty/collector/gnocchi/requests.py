@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""HTTP requests to Gnocchi: deadlines, retries, and what its refusals mean."""
+
+from decimal import Decimal
+import enum
+import json
+import logging
+import re
+import time
+from typing import Any
+
+from keystoneauth1 import adapter as adapters
+from keystoneauth1 import exceptions
+import requests
+
+from cloudkitty import errors
+
+LOG = logging.getLogger(__name__)
+
+#: Exactly this: with any other value Gnocchi answers errors as HTML pages.
+ACCEPT = 'application/json'
+#: Requests of one call: the first, and what follows an answer that nothing explains.
+ATTEMPTS = 3
+PAUSE = 0.3
+CHUNK = 1 << 16
+
+
+class Refusal(enum.Enum):
+    """Why an answer is not the data asked for."""
+
+    NOTHING = 'the resources found have nothing in the window'
+    NO_TYPE = 'the resource type does not exist'
+    METRICS = 'some metrics cannot be read as asked'
+    CONFIGURATION = 'the request itself is refused'
+    TOO_BIG = 'too much was asked for at once'
+    TROUBLE = 'the source is in trouble'
+    AWAY = 'the source cannot be reached, or does not let us in'
+
+
+class RequestFailed(errors.SourceError):
+    """A request did not give data.
+
+    :ivar metric_ids: for METRICS, those that the answer names; may be empty.
+    """
+
+    def __init__(self, refusal: Refusal, text: str, metric_ids: frozenset[str] = frozenset()) -> None:
+        super().__init__(text)
+        self.refusal = refusal
+        self.metric_ids = metric_ids
+
+    @property
+    def is_permanent(self) -> bool:
+        return self.refusal in (Refusal.METRICS, Refusal.CONFIGURATION, Refusal.NO_TYPE)
+
+
+class Deadline:
+    """An instant after which nothing is asked any more."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def left(self) -> float:
+        return self._end - time.monotonic()
+
+
+class Client:
+    """Gnocchi's REST interface.
+
+    :param adapter: keystoneauth adapter to the endpoint, without ``/v1``.
+    :param timeout: seconds one request may take, from its first byte to the last of its answer.
+    """
+
+    def __init__(self, adapter: adapters.Adapter, timeout: float = 60, pause: float = PAUSE) -> None:
+        self._adapter = adapter
+        self._timeout = timeout
+        self._pause = pause
+
+    def post(
+        self, path: str, query: list[tuple[str, str]], body: Any, deadline: Deadline, exact: bool = False
+    ) -> tuple[Any, str | None]:
+        """Return (parsed answer, URL of the next page or None) of a POST to *path* (or to such a URL).
+
+        :param exact: parse fractions as Decimals.
+
+        Raises :class:`RequestFailed`.
+        """
+        return self._ask('POST', path, query, json.dumps(body), deadline, exact)
+
+    def get(self, path: str, query: list[tuple[str, str]], deadline: Deadline) -> tuple[Any, str | None]:
+        """Return (parsed answer, URL of the next page or None) of a GET of *path*; see :meth:`post`."""
+        return self._ask('GET', path, query, None, deadline, False)
+
+    def _ask(
+        self, method: str, path: str, query: list[tuple[str, str]], body: str | None, deadline: Deadline, exact: bool
+    ) -> tuple[Any, str | None]:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return self._ask_once(method, path, query, body, deadline, exact)
+            except RequestFailed as error:
+                # Everything asked is a question, so asking again is harmless. A time-out or "too big" is for the
+                # caller to make smaller; an explained refusal stays one.
+                if error.refusal not in (Refusal.TROUBLE, Refusal.AWAY) or attempt == ATTEMPTS:
+                    raise
+                LOG.debug('%s %s: %s; asking again', method, path, error)
+            if deadline.left <= self._pause * attempt:
+                raise RequestFailed(Refusal.AWAY, 'Gnocchi: out of time.')
+            time.sleep(self._pause * attempt)
+        raise AssertionError('unreachable')
+
+    def _ask_once(
+        self, method: str, path: str, query: list[tuple[str, str]], body: str | None, deadline: Deadline, exact: bool
+    ) -> tuple[Any, str | None]:
+        seconds = min(self._timeout, deadline.left)
+        if seconds <= 0:
+            raise RequestFailed(Refusal.AWAY, 'Gnocchi: out of time.')
+        own = Deadline(seconds)
+        headers = {'Accept': ACCEPT}
+        if body is not None:
+            headers['Content-Type'] = 'application/json'
+        try:
+            answer = self._adapter.request(
+                path,
+                method,
+                params=query,
+                data=body,
+                headers=headers,
+                timeout=seconds,
+                stream=True,
+                raise_exc=False,
+                log=False,
+                connect_retries=0,
+            )
+            with answer:
+                content = _read(answer, own)
+        except (exceptions.ConnectTimeout, requests.exceptions.Timeout, TimeoutError) as error:
+            raise RequestFailed(Refusal.TOO_BIG, 'Gnocchi: no answer within %d s.' % seconds) from error
+        except (exceptions.ClientException, requests.exceptions.RequestException, OSError) as error:
+            # The error's own text may hold whatever a proxy or an auth plugin put there.
+            raise RequestFailed(Refusal.AWAY, 'Gnocchi cannot be reached: %s.' % type(error).__name__) from error
+        if answer.status_code not in (200, 201):
+            raise explain(answer.status_code, content)
+        try:
+            text = content.decode()
+            parsed = json.loads(text, parse_float=Decimal, parse_constant=Decimal) if exact else json.loads(text)
+        except ValueError as error:
+            raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: an answer that is cut off or not JSON.') from error
+        return parsed, answer.links.get('next', {}).get('url')
+
+
+def _read(answer: requests.Response, deadline: Deadline) -> bytes:
+    """Return the body of *answer*; raises TimeoutError when it takes longer than *deadline*, however it trickles."""
+    parts = []
+    for part in answer.iter_content(CHUNK):
+        parts.append(part)
+        if deadline.left <= 0:
+            raise TimeoutError
+    return b''.join(parts)
+
+
+_NO_METRIC = re.compile(r'Metrics? .* does not exist')
+_NO_TYPE = re.compile(r'Resource type .* does not exist')
+_PERMANENT = re.compile(r'has no .* attribute|Unable to parse this query|Unknown operator|Invalid value|[Ss]ort key')
+_PERMANENT_CAUSES = frozenset(('Invalid operations', 'Operations is invalid', 'Invalid input', 'Attribute value error'))
+
+
+def explain(status: int, content: bytes) -> RequestFailed:
+    """Return what HTTP *status* with body *content* means.
+
+    Source: collection contract, section 3.6, and what Gnocchi 4.7.1 was seen to answer.
+    """
+    if status in (413, 414, 502, 503, 504, 408):
+        return RequestFailed(Refusal.TOO_BIG, 'Gnocchi: HTTP %d.' % status)
+    if status in (401, 403):
+        return RequestFailed(Refusal.AWAY, 'Gnocchi does not let us in: HTTP %d.' % status)
+    if status >= 500:
+        return RequestFailed(Refusal.TROUBLE, 'Gnocchi: HTTP %d.' % status)
+    cause, reason, detail = _describe(content)
+    text = 'Gnocchi: HTTP %d: %s' % (status, ' '.join(part for part in (cause, reason) if part) or 'no reason given')
+    text = ' '.join(text.split())[:400]
+    if cause == 'Resource type does not exist' or _NO_TYPE.search(cause):
+        return RequestFailed(Refusal.NO_TYPE, text)
+    if cause == 'Metrics not found' or (status == 404 and _NO_METRIC.search(cause)):
+        return RequestFailed(Refusal.NOTHING, text)
+    if cause in ('Metrics cannot be aggregated', 'Metrics with unknown aggregation', 'Unknown metrics'):
+        return RequestFailed(Refusal.METRICS, text, _metric_ids(detail))
+    if cause in _PERMANENT_CAUSES or _PERMANENT.search('%s %s' % (cause, reason)):
+        return RequestFailed(Refusal.CONFIGURATION, text)
+    return RequestFailed(Refusal.TROUBLE, text)
+
+
+def _describe(content: bytes) -> tuple[str, str, Any]:
+    """Return (cause, reason, detail) of an error body; empty where it does not say."""
+    try:
+        description = json.loads(content)['description']
+    except (ValueError, TypeError, KeyError):
+        return '', '', None
+    if isinstance(description, dict):
+        return str(description.get('cause', '')), str(description.get('reason', '')), description.get('detail')
+    return str(description), '', None
+
+
+def _metric_ids(detail: Any) -> frozenset[str]:
+    if not isinstance(detail, list):
+        return frozenset()
+    names = (item[0] if isinstance(item, list) and item else item for item in detail)
+    return frozenset(name for name in names if isinstance(name, str))
