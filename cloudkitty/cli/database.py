@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands that work on the database share: how they begin, and how they fail."""
+
+from collections.abc import Callable
+from collections.abc import Sequence
+import sys
+from typing import Any
+
+from oslo_db import exception as db_exc
+import sqlalchemy
+
+from cloudkitty import errors
+from cloudkitty import service
+from cloudkitty.db import engine
+from cloudkitty.db import migration
+
+
+def run(program: str, function: Callable[[Any, engine.Database], None], argv: Sequence[str] | None, conf: Any) -> int:
+    """Call *function(conf, database)* with the options read; return the exit status.
+
+    What an operator can mend is one line on stderr and status 1. Migrations are told on stderr, wherever the log goes.
+    """
+    try:
+        service.prepare_service(argv, conf=conf, program=program)
+        migration.log_to_stderr()
+        database = engine.from_options(conf)
+        try:
+            function(conf, database)
+        finally:
+            database.dispose()
+    except (errors.CloudKittyError, db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
+        print('%s: %s' % (program, describe(error)), file=sys.stderr)
+        return 1
+    return 0
+
+
+def describe(error: Exception) -> str:
+    """Return *error* in one line; of a database error that of the server, without the statement."""
+    if isinstance(error, db_exc.DBError) and error.inner_exception is not None:
+        error = getattr(error.inner_exception, 'orig', None) or error.inner_exception
+        return 'The database says: %s' % ' '.join(str(error).split())
+    if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
+        return 'The database says: %s' % ' '.join(str(getattr(error, 'orig', None) or error).split())
+    return ' '.join(str(error).split())
