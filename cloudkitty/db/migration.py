@@ -232,7 +232,6 @@ def _configured(database: engine.Database, chain: Chain) -> Iterator[alembic_con
         except alembic_util.CommandError as error:
             raise errors.BadRequest('%s: %s' % (chain.name, error)) from error
         finally:
-            # What interrupts a statement closes its connection.
-            if connection.dialect.name == 'sqlite' and raw is not None and not connection.invalidated:
+            if connection.dialect.name == 'sqlite' and raw is not None:
                 connection.rollback()
                 raw.execute('PRAGMA foreign_keys=ON')

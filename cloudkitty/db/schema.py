@@ -60,12 +60,18 @@ def define(name: str, *items: Any, **options: Any) -> sqlalchemy.Table:
 
 
 def create(table: sqlalchemy.Table) -> None:
-    """Create *table* unless it is there."""
-    table.create(op.get_bind(), checkfirst=True)
+    """Create *table* and its indexes as far as they are not there."""
+    bind = op.get_bind()
+    table.create(bind, checkfirst=True)
+    found = {index['name'] for index in sqlalchemy.inspect(bind).get_indexes(table.name)}
+    for index in table.indexes:
+        if index.name not in found:
+            index.create(bind)
 
 
 def use_long_prefixes(table: str) -> None:
     """Let indexes of *table* hold more than 767 bytes a column, which MySQL's row formats of old do not."""
+    finish_rebuild(table)
     if dialect() == 'mysql':
         query = sqlalchemy.text(
             'SELECT row_format FROM information_schema.tables WHERE table_schema = database() AND table_name = :name'
@@ -88,16 +94,20 @@ def conform(table: sqlalchemy.Table, fill: Mapping[str, str] | None = None, rena
     """
     fill = dict(fill or {})
     renamed = dict(renamed or {})
-    # Somebody's rebuild of this table was cut off between dropping the old one and renaming the new one.
-    rename_table(_temporary(table), table.name)
+    finish_rebuild(table.name)
     if dialect() == 'sqlite':
         _rebuild(table, fill, renamed)
     else:
         _alter(table, fill, renamed)
 
 
-def _temporary(table: sqlalchemy.Table) -> str:
-    return '_alembic_tmp_%s' % table.name
+def finish_rebuild(table: str) -> None:
+    """Give *table* its name back if a rebuild was cut off between dropping the old one and renaming the new one."""
+    rename_table(_temporary(table), table)
+
+
+def _temporary(table: str) -> str:
+    return '_alembic_tmp_%s' % table
 
 
 def _rebuild(table: sqlalchemy.Table, fill: dict[str, str], renamed: dict[str, str]) -> None:
@@ -107,7 +117,7 @@ def _rebuild(table: sqlalchemy.Table, fill: dict[str, str], renamed: dict[str, s
     know, of a later revision say, come along.
     """
     bind = op.get_bind()
-    temporary = _temporary(table)
+    temporary = _temporary(table.name)
     bind.exec_driver_sql('DROP TABLE IF EXISTS "%s"' % temporary)
     old = list_columns(table.name)
     for extra in sqlalchemy.inspect(bind).get_columns(table.name):
