@@ -5,12 +5,16 @@ A message only says *now*: whoever does not get it sees the change in the databa
 waits for a broker, and a broker that is away is a WARNING.
 """
 
+import logging
 import threading
 import time
 import warnings
 
 from oslo_config import cfg
 from oslo_log import log
+from oslo_utils import importutils
+
+from cloudkitty import errors
 
 with warnings.catch_warnings():
     # It imports eventlet, whatever it is used with, and eventlet tells every user that it grows old.
@@ -29,12 +33,126 @@ def register(conf):
     for group, options in opts.list_opts():
         if group in (None, 'DEFAULT'):
             conf.register_opts(options)
+    # The library reads these of any object, but registers them with the global one only.
+    for name in ('metrics', 'tracing'):
+        client = importutils.try_import('oslo_messaging._%s.client' % name)
+        if client is not None:
+            group = 'oslo_messaging_%s' % name
+            conf.register_opts(getattr(client, group), group=group)
     conf.set_default('control_exchange', EXCHANGE)
 
 
 def make_transport(conf):
     """Return the RPC transport of *conf*; nothing is connected yet."""
     return oslo_messaging.get_rpc_transport(conf)
+
+
+def check(conf):
+    """Raise ConfigurationError for a transport URL that cannot work; whether a broker answers is not asked."""
+    try:
+        make_transport(conf).cleanup()
+    except (oslo_messaging.InvalidTransportURL, oslo_messaging.DriverLoadFailure, ValueError) as error:
+        # The URL may hold a password: it is not repeated.
+        raise errors.ConfigurationError(
+            '[DEFAULT] transport_url: there is no such driver, or it is not a URL such as '
+            'rabbit://user:password@host:5672/.'
+        ) from error
+
+
+class _Once(logging.Filter):
+    """Of a broker that is away, lets the driver say so once, as the WARNING that it is."""
+
+    def __init__(self):
+        super().__init__()
+        self._is_away = False
+
+    def filter(self, record):
+        text = str(record.msg)
+        if 'Reconnected' in text:
+            self._is_away = False
+        elif record.levelno >= logging.ERROR and any(part in text for part in _AWAY):
+            if self._is_away:
+                return False
+            self._is_away = True
+            record.levelno, record.levelname = logging.WARNING, 'WARNING'
+        return True
+
+    def note_back(self):
+        self._is_away = False
+
+
+_AWAY = ('Connection failed', 'is unreachable', 'closed the connection', 'Unable to connect', 'Failed to consume')
+_ONCE = _Once()
+
+
+def _say_once():
+    # Adding it again is without effect.
+    logging.getLogger('oslo.messaging._drivers.impl_rabbit').addFilter(_ONCE)
+
+
+class Listener:
+    """Serves RPC from a thread of its own: a broker that is away keeps nobody from working.
+
+    :param conf: options of oslo.messaging.
+    :param name: of this server.
+    :param endpoints: only their public methods can be called.
+    :param executor: ``threading`` or ``eventlet``.
+    """
+
+    #: Seconds between two attempts to start, where the driver does not try again by itself.
+    RETRY = 30
+    #: Seconds that stopping waits for a broker.
+    PATIENCE = 5
+
+    def __init__(self, conf, name, endpoints, executor):
+        self._conf = conf
+        self._name = name
+        self._endpoints = endpoints
+        self._executor = executor
+        self._server = None
+        self._stopping = threading.Event()
+
+    def start(self):
+        """Begin to listen as soon as the broker lets us; returns at once."""
+        _say_once()
+        threading.Thread(target=self._serve, name='rpc', daemon=True).start()
+
+    def _serve(self):
+        is_warned = False
+        while not self._stopping.is_set():
+            try:
+                server = make_server(make_transport(self._conf), self._name, self._endpoints, self._executor)
+                server.start()
+            except Exception as error:
+                # Whatever a broker or its driver does: changes are seen in the database.
+                level = LOG.debug if is_warned else LOG.warning
+                level('The broker is away (%s): changed rules are seen at the next batch.', error)
+                is_warned = True
+                self._stopping.wait(self.RETRY)
+            else:
+                self._server = server
+                _ONCE.note_back()
+                if self._stopping.is_set():
+                    self._end(server)
+                return
+
+    def stop(self):
+        """Listen no more; again, or before the start, is fine."""
+        self._stopping.set()
+        server, self._server = self._server, None
+        if server is not None:
+            ending = threading.Thread(target=self._end, args=(server,), name='rpc', daemon=True)
+            ending.start()
+            ending.join(self.PATIENCE)
+
+    @staticmethod
+    def _end(server):
+        try:
+            server.stop()
+            server.wait()
+            server.transport.cleanup()
+        except Exception as error:
+            LOG.debug('The RPC server did not stop in order: %s', error)
 
 
 class Notifier:
@@ -66,6 +184,7 @@ class Notifier:
             self._sending.start()
 
     def _send(self, method, namespace, version, fanout, args):
+        _say_once()
         try:
             if self._transport is None:
                 self._transport = make_transport(self._conf)

@@ -7,6 +7,7 @@ import sys
 from oslo_config import cfg
 from oslo_db import options as db_options
 from oslo_log import log
+from oslo_service import opts as service_opts
 
 from cloudkitty import conf as options
 from cloudkitty import errors
@@ -31,6 +32,7 @@ def prepare_service(argv=None, config_files=None, conf=cfg.CONF, program=None):
     opts.set_defaults()
     options.register(conf)
     messaging.register(conf)
+    service_opts.register_service_opts(conf)
     db_options.set_defaults(conf, connection=DEFAULT_CONNECTION)
     if program is None:
         program = os.path.basename(sys.argv[0])

@@ -29,16 +29,6 @@ def run(program: str, function: Callable[[Any, engine.Database], None], argv: Se
         finally:
             database.dispose()
     except (errors.CloudKittyError, db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
-        print('%s: %s' % (program, describe(error)), file=sys.stderr)
+        print('%s: %s' % (program, engine.describe(error)), file=sys.stderr)
         return 1
     return 0
-
-
-def describe(error: Exception) -> str:
-    """Return *error* in one line; of a database error that of the server, without the statement."""
-    if isinstance(error, db_exc.DBError) and error.inner_exception is not None:
-        error = getattr(error.inner_exception, 'orig', None) or error.inner_exception
-        return 'The database says: %s' % ' '.join(str(error).split())
-    if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
-        return 'The database says: %s' % ' '.join(str(getattr(error, 'orig', None) or error).split())
-    return ' '.join(str(error).split())

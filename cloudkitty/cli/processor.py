@@ -6,24 +6,30 @@ Workers run in green threads. ``CLOUDKITTY_NATIVE_THREADS=1`` in the environment
 """
 
 import os
+import warnings
 
 NATIVE = os.environ.get('CLOUDKITTY_NATIVE_THREADS', '').lower() in ('1', 'true', 'yes')
 
-if not NATIVE:
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')
+    if not NATIVE:
         import eventlet
 
         eventlet.monkey_patch()
 
-import sys
+    from oslo_service import backend
 
+    # Whoever imports oslo.service first, oslo.messaging for instance, would choose for us.
+    backend.init_backend(backend.BackendType.THREADING if NATIVE else backend.BackendType.EVENTLET)
+
+import functools
+import sys
+from typing import Any
+
+import cotyledon
 import futurist
 from oslo_config import cfg
 from oslo_log import log
-from oslo_service import backend
 from oslo_service import service
 
 from cloudkitty import errors
@@ -38,24 +44,60 @@ def main() -> int:
     try:
         conf = cloudkitty_service.prepare_service()
         metrics = processor_service.check(conf)
-        processor_service.check_history(conf)
+        is_checked = processor_service.check_history(conf)
     except errors.CloudKittyError as error:
         print('cloudkitty-processor: %s' % error, file=sys.stderr)
         return 1
     if not conf.orchestrator.max_workers:
         LOG.info('[orchestrator] max_workers is 0: nothing is rated here.')
-    run(conf, metrics)
+    made = processor_service.RatingService(
+        conf,
+        metrics,
+        futurist.ThreadPoolExecutor if NATIVE else futurist.GreenThreadPoolExecutor,
+        'threading' if NATIVE else 'eventlet',
+        pause=None if NATIVE else functools.partial(eventlet.sleep, 0),
+        # An object of its own: the one in use stays as it is if the files are wrong.
+        read=lambda: cloudkitty_service.prepare_service(conf=cfg.ConfigOpts()),
+        is_checked=is_checked,
+    )
+    if NATIVE:
+        run_native(conf, made)
+    else:
+        run_green(conf, made)
     return 0
 
 
-def run(conf: cfg.ConfigOpts, metrics) -> None:
+def run_green(conf: cfg.ConfigOpts, made: processor_service.RatingService) -> None:
     """Start the workers and wait for them."""
-    backend.init_backend(backend.BackendType.THREADING if NATIVE else backend.BackendType.EVENTLET)
-    make_executor = futurist.ThreadPoolExecutor if NATIVE else futurist.GreenThreadPoolExecutor
-    made = processor_service.RatingService(conf, metrics, make_executor, 'threading' if NATIVE else 'eventlet')
     launcher = service.ProcessLauncher(conf)
     launcher.launch_service(made, workers=conf.orchestrator.max_workers)
     launcher.wait()
+
+
+def run_native(conf: cfg.ConfigOpts, made: processor_service.RatingService) -> None:
+    """Do the same with what oslo.service itself uses for native threads, which lets the parent read options again."""
+    manager = cotyledon.ServiceManager(graceful_shutdown_timeout=conf.graceful_shutdown_timeout)
+    manager.register_hooks(on_reload=made.reset)
+    if conf.orchestrator.max_workers:
+        manager.add(NativeWorker, conf.orchestrator.max_workers, (made,))
+    manager.run()
+
+
+class NativeWorker(cotyledon.Service):
+    """A child with native threads: on SIGHUP it ends after the batch in hand, and another takes its place."""
+
+    name = 'rating'
+
+    def __init__(self, worker_id: Any, made: processor_service.RatingService) -> None:
+        super().__init__(worker_id)
+        self._made = made
+
+    def run(self) -> None:
+        self._made.start()
+        self._made.wait()
+
+    def terminate(self) -> None:
+        self._made.stop()
 
 
 if __name__ == '__main__':

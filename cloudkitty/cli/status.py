@@ -15,7 +15,6 @@ import sqlalchemy
 from cloudkitty import conf as options
 from cloudkitty import errors
 from cloudkitty import service
-from cloudkitty.cli import database as cli_database
 from cloudkitty.db import engine
 from cloudkitty.db import history
 
@@ -55,7 +54,7 @@ class Checks(upgradecheck.UpgradeCommands):
             return upgradecheck.Result(upgradecheck.Code.FAILURE, str(error))
         except (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
             return upgradecheck.Result(
-                upgradecheck.Code.WARNING, 'It could not be looked at. %s' % cli_database.describe(error)
+                upgradecheck.Code.WARNING, 'It could not be looked at. %s' % engine.describe(error)
             )
         finally:
             database.dispose()

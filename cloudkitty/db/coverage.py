@@ -78,19 +78,41 @@ def list_failures(
     due_before: int | None = None,
     scope_ids: Collection[str] | None = None,
     limit: int | None = None,
+    clocks: Mapping[str, int] | None = None,
+    begin: int | None = None,
+    end: int | None = None,
 ) -> list[coverage.Failure]:
-    """Return open troubles, oldest cell first; *due_before*: those whose next attempt is at or before this second."""
+    """Return open troubles, oldest cell first.
+
+    :param due_before: those whose next attempt is at or before this second.
+    :param clocks: in place of *scope_ids*: scope id to the begin of the last cell to look at.
+    :param begin, end: those of cells that begin in ``[begin, end)``.
+    """
     query = sqlalchemy.select(CoverageFailure, Guard.identifier).join(Guard, Guard.id == CoverageFailure.scope_id)
     if due_before is not None:
         query = query.where(CoverageFailure.next_attempt <= due_before)
+    if begin is not None:
+        query = query.where(CoverageFailure.begin >= begin)
+    if end is not None:
+        query = query.where(CoverageFailure.begin < end)
     query = query.order_by(CoverageFailure.begin, CoverageFailure.scope_id, CoverageFailure.metric)
     if limit is not None:
         query = query.limit(limit)
+    rows: list[Any] = []
     with database.reader() as session:
-        rows = _by_scope(session, query, scope_ids)
+        if clocks is None:
+            rows = _by_scope(session, query, scope_ids)
+        else:
+            # Scopes of the same phase share a clock, so these are few statements.
+            by_clock: dict[int, list[str]] = {}
+            for scope_id, clock in clocks.items():
+                by_clock.setdefault(clock, []).append(scope_id)
+            for clock, ids in sorted(by_clock.items()):
+                rows += _by_scope(session, query.where(CoverageFailure.begin <= clock), ids)
+    rows.sort(key=lambda pair: (pair[0].begin, pair[0].scope_id, pair[0].metric))
     return [
         coverage.Failure(identifier, row.metric, row.begin, row.since, row.attempts, row.next_attempt, row.error)
-        for row, identifier in rows
+        for row, identifier in rows[:limit]
     ]
 
 
@@ -190,4 +212,16 @@ def note_failures(database: engine.Database, failures: Collection[coverage.Failu
         write_failures(session, guards, [failure for failure in failures if failure.scope_id in guards])
 
     if failures:
+        database.repeat(run)
+
+
+def forget_failures(database: engine.Database, cells: Collection[tuple[str, str, int]]) -> None:
+    """Delete the troubles of these cells (scope id, metric, begin), which nobody wants mended any more."""
+
+    def run(session: orm.Session) -> None:
+        guards = scopes.guard_ids(session, {cell[0] for cell in cells})
+        scopes.lock(session, guards.values())
+        delete_failures(session, guards, [cell for cell in cells if cell[0] in guards])
+
+    if cells:
         database.repeat(run)

@@ -140,6 +140,16 @@ def is_repeatable(error: Exception) -> bool:
     return isinstance(error, db_exc.DBError) and any(text in str(error).lower() for text in _REPEATABLE_TEXTS)
 
 
+def describe(error: Exception) -> str:
+    """Return *error* in one line; of a database error what the server says, without the statement."""
+    if isinstance(error, db_exc.DBError) and error.inner_exception is not None:
+        error = getattr(error.inner_exception, 'orig', None) or error.inner_exception
+        return 'The database says: %s' % ' '.join(str(error).split())
+    if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
+        return 'The database says: %s' % ' '.join(str(getattr(error, 'orig', None) or error).split())
+    return ' '.join(str(error).split())
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
     connection.execute('PRAGMA busy_timeout=30000')
     connection.execute('PRAGMA journal_mode=WAL')

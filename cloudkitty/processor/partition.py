@@ -2,7 +2,7 @@
 """Which scopes this worker works on. It avoids double work; nothing is wrong, only slower, when it fails.
 
 Scopes hash to 1,024 buckets. Coordination drivers with groups give buckets to workers by a hash ring; for the others
-a lock per bucket, taken without waiting and kept for a pass, does.
+a lock per bucket, taken without waiting and kept for a round of batches, does.
 """
 
 from collections.abc import Collection
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import contextlib
 import hashlib
 import random
+import threading
 import time
 from typing import Any
 
@@ -17,16 +18,37 @@ from oslo_log import log
 import tooz
 from tooz import coordination
 
+from cloudkitty import errors
+
 LOG = log.getLogger(__name__)
 
 BUCKETS = 1024
 PARTITIONS = 256
 GROUP = b'cloudkitty-processor'
+#: Seconds without a heartbeat after which a worker counts as gone: a long batch must not make it so.
+TIMEOUT = 60
+
+_AWAY = (tooz.ToozError, OSError)
 
 
 def bucket_of(scope_id: str) -> int:
     """Return the bucket of a scope: 0 to 1023, the same in every release."""
     return int.from_bytes(hashlib.blake2b(scope_id.encode(), digest_size=4).digest(), 'big') % BUCKETS
+
+
+def check(url: str) -> None:
+    """Raise ConfigurationError for a coordination URL whose driver does not exist or cannot be used here."""
+    try:
+        coordination.get_coordinator(url, b'check')
+    except ImportError as error:
+        raise errors.ConfigurationError(
+            '[orchestrator] coordination_url: its driver needs a package that is not installed: %s.' % error.name
+        ) from error
+    except (RuntimeError, ValueError, *_AWAY) as error:
+        # The URL may hold a password: it is not repeated.
+        raise errors.ConfigurationError(
+            '[orchestrator] coordination_url: there is no such driver, or it does not take these options.'
+        ) from error
 
 
 class Everything:
@@ -43,9 +65,16 @@ class Everything:
         """Give the scopes of *scope_ids* that are this worker's for the length of the block."""
         yield frozenset(scope_ids)
 
+    def has_changed(self) -> bool:
+        """Return whether workers came or went since the last claim."""
+        return False
+
 
 class Partition(Everything):
     """The share of one worker.
+
+    A coordination service that is away may take a minute to say so. It is waited for in a thread; meanwhile the worker
+    works on everything.
 
     :param url: of tooz.
     :param member: name of this worker, unique among all.
@@ -54,71 +83,129 @@ class Partition(Everything):
 
     #: Seconds a worker that joins waits, so that those before it notice; some jitter is added.
     SETTLE = 1.0
+    #: Seconds that starting waits for the service.
+    START = 10.0
+    #: Seconds between two attempts to join.
+    RETRY = 30.0
 
     def __init__(self, url: str, member: str, local_workers: int = 1) -> None:
         self._url = url
-        self._member = member
+        self._member = member.encode()
         self._local_workers = max(1, local_workers)
         self._coordinator: coordination.CoordinationDriver | None = None
         self._ring: Any = None
+        self._members: frozenset[bytes] = frozenset()
+        self._joining: threading.Thread | None = None
+        self._tried_at = float('-inf')
+        self._is_away = False
+        self._is_stopped = False
 
     def start(self) -> None:
         """Join the others; raises nothing: a coordination service that is away is joined later."""
-        try:
-            # Heartbeats by tooz's own thread; a long batch does not lose the membership.
-            coordinator = coordination.get_coordinator(self._url, self._member.encode())
-            coordinator.start(start_heart=True)
-            self._coordinator = coordinator
-            if _has_groups(coordinator):
-                self._ring = coordinator.join_partitioned_group(GROUP, partitions=PARTITIONS)
-                time.sleep(self.SETTLE + random.uniform(0, self.SETTLE))
-        except (tooz.ToozError, OSError) as error:
-            LOG.warning(
-                'The coordination service is away (%s): scopes may be worked on twice, never billed twice.', error
-            )
-            self._leave()
+        self._is_stopped = False
+        self._join_in_thread()
+        if self._joining is not None:
+            self._joining.join(self.START)
 
     def stop(self) -> None:
-        self._leave()
+        """Leave the others; again, or before the start, is fine."""
+        self._is_stopped = True
+        leaving = self._leave()
+        if leaving is not None:
+            leaving.join(self.START / 2)
 
-    def _leave(self) -> None:
+    def _join_in_thread(self) -> None:
+        is_joining = self._joining is not None and self._joining.is_alive()
+        if is_joining or self._is_stopped or time.monotonic() - self._tried_at < self.RETRY:
+            return
+        self._tried_at = time.monotonic()
+        self._joining = threading.Thread(target=self._join, name='coordination', daemon=True)
+        self._joining.start()
+
+    def _join(self) -> None:
+        coordinator: coordination.CoordinationDriver | None = None
+        try:
+            # Heartbeats by tooz's own thread; a long batch does not lose the membership.
+            coordinator = coordination.get_coordinator(
+                self._url, self._member, membership_timeout=TIMEOUT, lock_timeout=TIMEOUT
+            )
+            coordinator.start(start_heart=True)
+            ring = None
+            if _has_groups(coordinator):
+                ring = coordinator.join_partitioned_group(GROUP, partitions=PARTITIONS)
+                time.sleep(self.SETTLE + random.uniform(0, self.SETTLE))
+        except Exception as error:
+            # Drivers let through what their libraries raise; without coordination everything works, twice at worst.
+            self._say_away(error)
+            _stop(coordinator)
+            return
+        if self._is_stopped:
+            _stop(coordinator)
+            return
+        self._coordinator, self._ring = coordinator, ring
+        if self._is_away:
+            self._is_away = False
+            LOG.info('The coordination service is back.')
+
+    def _say_away(self, error: Exception) -> None:
+        level = LOG.debug if self._is_away else LOG.warning
+        level('The coordination service is away (%s): scopes may be worked on twice, never billed twice.', error)
+        self._is_away = True
+
+    def _leave(self) -> threading.Thread | None:
         coordinator, self._coordinator, self._ring = self._coordinator, None, None
-        if coordinator is not None:
-            try:
-                coordinator.stop()
-            except (tooz.ToozError, OSError) as error:
-                LOG.debug('The coordination service was not left in order: %s', error)
+        if coordinator is None:
+            return None
+        leaving = threading.Thread(target=_stop, args=(coordinator,), name='coordination', daemon=True)
+        leaving.start()
+        return leaving
 
     @contextlib.contextmanager
     def claim(self, scope_ids: Collection[str]) -> Iterator[frozenset[str]]:
         if self._coordinator is None:
-            self.start()
+            self._join_in_thread()
+        mine = frozenset(scope_ids)
         locks: list[Any] = []
         try:
-            if self._coordinator is None:
-                mine = frozenset(scope_ids)
-            elif self._ring is not None:
-                self._coordinator.run_watchers()
-                mine = frozenset(
-                    scope_id for scope_id in scope_ids if self._ring.belongs_to_self(b'%d' % bucket_of(scope_id))
-                )
-            else:
-                mine, locks = self._lock(scope_ids)
-        except (tooz.ToozError, OSError) as error:
-            LOG.warning(
-                'The coordination service is away (%s): scopes may be worked on twice, never billed twice.', error
-            )
+            if self._ring is not None:
+                mine = self._owned(scope_ids)
+            elif self._coordinator is not None:
+                mine = self._lock(scope_ids, locks)
+        except _AWAY as error:
+            self._say_away(error)
             self._leave()
-            mine = frozenset(scope_ids)
         try:
             yield mine
         finally:
             for lock in locks:
-                with contextlib.suppress(tooz.ToozError, OSError):
+                with contextlib.suppress(*_AWAY):
                     lock.release()
 
-    def _lock(self, scope_ids: Collection[str]) -> tuple[frozenset[str], list[Any]]:
-        """Lock free buckets, up to this worker's share of those in use."""
+    def has_changed(self) -> bool:
+        if self._ring is None:
+            return False
+        try:
+            return self._look() != self._members
+        except _AWAY as error:
+            self._say_away(error)
+            self._leave()
+            return True
+
+    def _look(self) -> frozenset[bytes]:
+        """Return who is there now."""
+        assert self._coordinator is not None
+        self._coordinator.run_watchers()
+        return frozenset(self._ring.ring.nodes)
+
+    def _owned(self, scope_ids: Collection[str]) -> frozenset[str]:
+        self._members = self._look()
+        if self._member not in self._members:
+            raise tooz.ToozError('the others take this worker for gone')
+        ring = self._ring
+        return frozenset(scope_id for scope_id in scope_ids if ring.belongs_to_self(b'%d' % bucket_of(scope_id)))
+
+    def _lock(self, scope_ids: Collection[str], locks: list[Any]) -> frozenset[str]:
+        """Lock free buckets, up to this worker's share of those asked for; add the locks to *locks*."""
         assert self._coordinator is not None
         buckets: dict[int, list[str]] = {}
         for scope_id in scope_ids:
@@ -127,7 +214,6 @@ class Partition(Everything):
         order = list(buckets)
         random.shuffle(order)
         mine: list[str] = []
-        locks: list[Any] = []
         for bucket in order:
             if len(locks) == share:
                 break
@@ -135,7 +221,17 @@ class Partition(Everything):
             if lock.acquire(blocking=False):
                 locks.append(lock)
                 mine += buckets[bucket]
-        return frozenset(mine), locks
+        return frozenset(mine)
+
+
+def _stop(coordinator: coordination.CoordinationDriver | None) -> None:
+    if coordinator is None:
+        return
+    try:
+        coordinator.stop()
+    except Exception as error:
+        # It may be half started, and its service away.
+        LOG.debug('The coordination service was not left in order: %s', error)
 
 
 def _has_groups(coordinator: coordination.CoordinationDriver) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One batch: collect it, decide what moves on, price it, commit it."""
 
+import bisect
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -13,8 +14,6 @@ from oslo_log import log
 from cloudkitty import coverage
 from cloudkitty import metric
 from cloudkitty import period
-from cloudkitty import scope
-from cloudkitty import series
 from cloudkitty import usage
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
@@ -41,19 +40,36 @@ class Patience:
         """Return the second before which nobody tries again after *attempts* failed ones."""
         return now + min(self.first_pause * 2 ** min(attempts - 1, 10), self.longest_pause)
 
+    def fail(self, cell: Cell, error: str, before: coverage.Failure | None, now: int) -> coverage.Failure:
+        """Return the open trouble of *cell* after one more failed attempt.
+
+        :param before: what was known of it; None for the first attempt.
+        """
+        attempts = before.attempts + 1 if before else 1
+        return coverage.Failure(
+            *cell, before.since if before else now, attempts, self.next_attempt(attempts, now), error
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """What became of a batch.
 
-    :ivar committed, dropped, held: scope ids; held ones wait for their source, without any period rated.
+    :ivar committed, dropped, held, left: scope ids. Dropped ones were changed by somebody else meanwhile; held ones
+        wait for their source, without any period rated; left ones the collector did not get to.
     :ivar points: how many points were committed.
     """
 
     committed: frozenset[str]
     dropped: frozenset[str]
     held: frozenset[str]
+    left: frozenset[str] = frozenset()
     points: int = 0
+
+
+def is_transient(trouble: usage.Trouble) -> bool:
+    """Return whether the source failed in a way that waiting may mend."""
+    return trouble.status is coverage.Status.FAILED and not trouble.permanent
 
 
 def until_held(
@@ -69,9 +85,7 @@ def until_held(
     failed attempt at it; one that it refused for good is not.
     """
     result: dict[str, int] = {}
-    for trouble in troubles:
-        if trouble.status is not coverage.Status.FAILED or trouble.permanent:
-            continue
+    for trouble in filter(is_transient, troubles):
         for begin in range(trouble.begin, trouble.end, length):
             failure = known.get((trouble.scope_id, trouble.metric, begin))
             if now < (failure.since if failure else now) + patience.hold:
@@ -80,12 +94,39 @@ def until_held(
     return result
 
 
+def note_held(
+    troubles: Iterable[usage.Trouble],
+    holds: Mapping[str, int],
+    known: Mapping[Cell, coverage.Failure],
+    patience: Patience,
+    length: int,
+    now: int,
+) -> list[coverage.Failure]:
+    """Return the open troubles of cells that stay before the clock of their scope: from where it waits, all of them.
+
+    The later ones count from now, too: were each counted only when its turn comes, a metric that always fails would
+    cost its scope a whole hold for every period. Nobody waits for the next attempt any longer than for the cell.
+    """
+    result = {}
+    for trouble in filter(is_transient, troubles):
+        if trouble.scope_id not in holds:
+            continue
+        for begin in range(max(trouble.begin, holds[trouble.scope_id]), trouble.end, length):
+            cell = (trouble.scope_id, trouble.metric, begin)
+            failure = patience.fail(cell, trouble.error, known.get(cell), now)
+            over = failure.since + patience.hold
+            if now < over < failure.next_attempt:
+                failure = dataclasses.replace(failure, next_attempt=over)
+            result[cell] = failure
+    return list(result.values())
+
+
 def cut(found: usage.Usage, ends: Mapping[str, int]) -> usage.Usage:
     """Return *found* without the cells of each scope from *ends* (scope id: epoch second) on."""
     columns = []
     for item in found.columns:
         end = ends.get(item.series.scope_id, found.batch.end)
-        count = sum(1 for begin in item.begins if begin < end)
+        count = bisect.bisect_left(item.begins, end)
         if count == len(item.begins):
             columns.append(item)
         elif count:
@@ -98,36 +139,61 @@ def cut(found: usage.Usage, ends: Mapping[str, int]) -> usage.Usage:
     return dataclasses.replace(found, columns=columns, troubles=troubles)
 
 
-def coverage_of(
-    rated: usage.Rated, metrics: Sequence[metric.Metric], windows: Mapping[str, tuple[int, int]], length: int
-) -> list[coverage.Run]:
-    """Return the runs of every cell of *windows* (scope id: begin and end): empty unless something says otherwise."""
-    filled: set[Cell] = set()
+def filled_cells(rated: usage.Rated) -> set[Cell]:
+    """Return the cells that have points, or had some before they were skipped."""
+    filled: set[Cell] = set(rated.skipped)
     for item in rated.columns:
         filled.update((item.series.scope_id, item.series.metric, begin) for begin in item.begins)
-    filled.update(rated.skipped)
-    status: dict[Cell, coverage.Status] = {}
-    for trouble in rated.troubles:
-        for begin in range(trouble.begin, trouble.end, length):
-            status[trouble.scope_id, trouble.metric, begin] = trouble.status
+    return filled
+
+
+def troubled_cells(troubles: Iterable[usage.Trouble], length: int) -> dict[Cell, usage.Trouble]:
+    """Return the trouble of each cell that has one; of several the last."""
+    return {
+        (trouble.scope_id, trouble.metric, begin): trouble
+        for trouble in troubles
+        for begin in range(trouble.begin, trouble.end, length)
+    }
+
+
+def to_run(cell: Cell, length: int, status: coverage.Status, is_filled: bool, rated: usage.Rated) -> coverage.Run:
+    """Return the run of one *cell* that *rated* gave *status*."""
+    scope_id, name, begin = cell
+    priced = is_filled and status in (coverage.Status.RATED, coverage.Status.PROVISIONAL)
+    return coverage.Run(
+        scope_id,
+        name,
+        begin,
+        begin + length,
+        status,
+        rated.rule_set if priced else None,
+        (scope_id, begin) in rated.altered,
+    )
+
+
+def coverage_of(
+    rated: usage.Rated, types: Iterable[str], windows: Mapping[str, tuple[int, int]], length: int
+) -> list[coverage.Run]:
+    """Return the runs of every cell of *windows* (scope id: begin and end): empty unless something says otherwise.
+
+    :param types: metric types; those that only a rating module put there are added for their scopes.
+    """
+    filled = filled_cells(rated)
+    troubles = troubled_cells(rated.troubles, length)
+    known = dict.fromkeys(types)
+    added: dict[str, dict[str, None]] = {}
+    for scope_id, name, _ in sorted(filled):
+        if name not in known:
+            added.setdefault(scope_id, {})[name] = None
     runs = []
     for scope_id, (first, end) in windows.items():
-        for item_type in dict.fromkeys(item.type for item in metrics):
+        for name in (*known, *added.get(scope_id, ())):
             for begin in range(first, end, length):
-                cell = (scope_id, item_type, begin)
-                became = status.get(cell) or (coverage.Status.RATED if cell in filled else coverage.Status.EMPTY)
-                priced = cell in filled and became in (coverage.Status.RATED, coverage.Status.PROVISIONAL)
-                runs.append(
-                    coverage.Run(
-                        scope_id,
-                        item_type,
-                        begin,
-                        begin + length,
-                        became,
-                        rated.rule_set if priced else None,
-                        (scope_id, begin) in rated.altered,
-                    )
-                )
+                cell = (scope_id, name, begin)
+                trouble = troubles.get(cell)
+                is_filled = cell in filled
+                status = coverage.Status.RATED if is_filled else coverage.Status.EMPTY
+                runs.append(to_run(cell, length, trouble.status if trouble else status, is_filled, rated))
     return coverage.join(runs)
 
 
@@ -140,18 +206,25 @@ def failures_of(
 ) -> list[coverage.Failure]:
     """Return the open troubles that *troubles* leave behind, each one attempt older than it was known."""
     open_ended = (coverage.Status.FAILED, coverage.Status.PROVISIONAL, coverage.Status.UNRATED)
-    result = {}
-    for trouble in troubles:
-        if trouble.status not in open_ended:
-            continue
-        for begin in range(trouble.begin, trouble.end, length):
-            cell = (trouble.scope_id, trouble.metric, begin)
-            before = known.get(cell)
-            attempts = before.attempts + 1 if before else 1
-            result[cell] = coverage.Failure(
-                *cell, before.since if before else now, attempts, patience.next_attempt(attempts, now), trouble.error
-            )
-    return list(result.values())
+    return [
+        patience.fail(cell, trouble.error, known.get(cell), now)
+        for cell, trouble in troubled_cells(troubles, length).items()
+        if trouble.status in open_ended
+    ]
+
+
+class Causes:
+    """Says once per cause what a source does not know or refuses."""
+
+    def __init__(self) -> None:
+        self._warned: set[tuple[str, str]] = set()
+
+    def warn(self, troubles: Iterable[usage.Trouble]) -> None:
+        for trouble in troubles:
+            cause = (trouble.metric, trouble.error)
+            if cause not in self._warned and (trouble.status is coverage.Status.UNKNOWN or trouble.permanent):
+                self._warned.add(cause)
+                LOG.warning('Metric %s: %s; the other metrics go on.', *cause)
 
 
 class Pipeline:
@@ -161,6 +234,7 @@ class Pipeline:
     :param chains: has ``get()``, which returns the rating chain of today's rules.
     :param metrics: the metric definitions.
     :param clock: returns the present instant.
+    :param pause: called now and then during long computing, so that others get a turn.
     """
 
     def __init__(
@@ -173,132 +247,67 @@ class Pipeline:
         schedule: planner.Schedule,
         patience: Patience,
         clock: Callable[[], datetime.datetime],
+        pause: Callable[[], None] | None = None,
     ) -> None:
         self._database = database
         self._collector = collector
         self._chains = chains
         self._storage = storage
-        self.metrics = tuple(metrics)
+        self._metrics = tuple(metrics)
+        self._types = tuple(dict.fromkeys(item.type for item in metrics))
         self._length = schedule.length
         self._patience = patience
         self._clock = clock
-        self._warned: set[tuple[str, str]] = set()
+        self._pause = pause
+        self._causes = Causes()
 
     def run(self, work: planner.Work, known: Mapping[Cell, coverage.Failure]) -> Outcome:
-        """Rate *work*; *known* are the open troubles of its scopes."""
-        states = {state.scope.id: state for state in work.states}
-        batch = usage.Batch(tuple(states), self.metrics, work.begin, self._length, work.count)
-        found = self._collector.collect(batch)
+        """Rate *work*, or the part of it that the collector gets to; *known* are the open troubles of its scopes."""
+        asked = {state.scope.id: state for state in work.states}
+        found = self._collector.collect(usage.Batch(tuple(asked), self._metrics, work.begin, self._length, work.count))
+        batch = found.batch
+        states = {scope_id: asked[scope_id] for scope_id in batch.scope_ids}
         now = period.to_epoch(self._clock())
-        self._warn(found.troubles)
+        self._causes.warn(found.troubles)
         holds = until_held(found.troubles, known, self._patience, self._length, now)
+        waiting = note_held(found.troubles, holds, known, self._patience, self._length, now)
         ends = {scope_id: holds.get(scope_id, batch.end) for scope_id in states}
-        waiting = [
-            trouble
-            for trouble in found.troubles
-            if trouble.scope_id in holds and trouble.begin <= holds[trouble.scope_id] < trouble.end
-        ]
-        held_failures = failures_of(
-            [
-                dataclasses.replace(trouble, begin=holds[trouble.scope_id], end=holds[trouble.scope_id] + self._length)
-                for trouble in waiting
-            ],
-            known,
-            self._patience,
-            self._length,
-            now,
-        )
         moving = {scope_id: (batch.begin, end) for scope_id, end in ends.items() if end > batch.begin}
-        held = frozenset(states) - frozenset(moving)
-        if held_failures:
-            self._log_hold(batch, holds, waiting)
-        if not moving:
-            ledger.note_failures(self._database, held_failures)
-            return Outcome(frozenset(), frozenset(), held)
-        rated = self._chains.get().price(cut(found, ends))
-        failures = failures_of(rated.troubles, known, self._patience, self._length, now)
-        result = self._commit(
-            [storage_base.Change(states[scope_id], *window) for scope_id, window in moving.items()],
-            rated,
-            coverage_of(rated, self.metrics, moving, self._length),
-            [*failures, *(failure for failure in held_failures if failure.scope_id in moving)],
-        )
-        ledger.note_failures(self._database, [item for item in held_failures if item.scope_id in held])
-        points = sum(len(item.begins) for item in rated.columns if item.series.scope_id in result.committed)
-        LOG.info(
-            '%s to %s: rated %d points of %d scopes%s',
-            period.from_epoch(batch.begin),
-            period.from_epoch(batch.end),
-            points,
-            len(result.committed),
-            ', %d scopes were changed by somebody else meanwhile' % len(result.dropped) if result.dropped else '',
-        )
-        return Outcome(result.committed, result.dropped, held, points)
-
-    def mend(
-        self,
-        states: Mapping[str, scope.State],
-        batch: usage.Batch,
-        known: Mapping[Cell, coverage.Failure],
-        columns: Sequence[series.Columns] | None = None,
-    ) -> Outcome:
-        """Collect the cells of *batch*, which the clock has passed, once more, price and write them.
-
-        :param columns: quantities that are stored without a price; given, nothing is collected.
-        """
-        if columns is None:
-            found = self._collector.collect(batch)
-        else:
-            found = usage.Usage(batch, list(columns), [])
-        now = period.to_epoch(self._clock())
-        rated = self._chains.get().price(found)
-        windows = dict.fromkeys(batch.scope_ids, (batch.begin, batch.end))
-        runs = coverage_of(rated, batch.metrics, windows, self._length)
-        result = self._commit(
-            [storage_base.Change(states[scope_id], *window, moves_clock=False) for scope_id, window in windows.items()],
-            rated,
-            # What fails again stays as it is, provisional points included.
-            [run for run in runs if run.status is not coverage.Status.FAILED],
-            failures_of(rated.troubles, known, self._patience, self._length, now),
-            replace=True,
-        )
-        points = sum(len(item.begins) for item in rated.columns if item.series.scope_id in result.committed)
-        return Outcome(result.committed, result.dropped, frozenset(), points)
-
-    def _commit(
-        self,
-        changes: Sequence[storage_base.Change],
-        rated: usage.Rated,
-        runs: Sequence[coverage.Run],
-        failures: Sequence[coverage.Failure],
-        replace: bool = False,
-    ) -> storage_base.CommitResult:
-        return self._storage.commit(
-            storage_base.Commit(
-                self._length,
-                changes,
-                rated.columns,
-                runs,
-                failures,
-                rated.skipped,
-                replace=replace,
-                cause='repair' if replace else None,
+        if waiting:
+            self._log_hold(holds, waiting)
+        result = storage_base.CommitResult(frozenset(), frozenset())
+        points = 0
+        if moving:
+            rated = self._chains.get().price(cut(found, ends), self._pause)
+            failures = failures_of(rated.troubles, known, self._patience, self._length, now)
+            result = self._storage.commit(
+                storage_base.Commit(
+                    self._length,
+                    [storage_base.Change(states[scope_id], *window) for scope_id, window in moving.items()],
+                    rated.columns,
+                    coverage_of(rated, self._types, moving, self._length),
+                    [*failures, *(failure for failure in waiting if failure.scope_id in moving)],
+                    rated.skipped,
+                )
             )
-        )
+            points = sum(len(item.begins) for item in rated.columns if item.series.scope_id in result.committed)
+            LOG.info(
+                '%s to %s: rated %d points of %d scopes%s',
+                period.from_epoch(batch.begin),
+                period.from_epoch(batch.end),
+                points,
+                len(result.committed),
+                ', %d scopes were changed by somebody else meanwhile' % len(result.dropped) if result.dropped else '',
+            )
+        held = frozenset(states) - frozenset(moving)
+        ledger.note_failures(self._database, [failure for failure in waiting if failure.scope_id in held])
+        return Outcome(result.committed, result.dropped, held, frozenset(asked) - frozenset(states), points)
 
-    def _warn(self, troubles: Iterable[usage.Trouble]) -> None:
-        """Say once per cause what the source does not know or refuses."""
-        for trouble in troubles:
-            cause = (trouble.metric, trouble.error)
-            if cause not in self._warned and (trouble.status is coverage.Status.UNKNOWN or trouble.permanent):
-                self._warned.add(cause)
-                LOG.warning('Metric %s: %s; the other metrics go on.', *cause)
-
-    def _log_hold(self, batch: usage.Batch, holds: Mapping[str, int], waiting: Sequence[usage.Trouble]) -> None:
+    def _log_hold(self, holds: Mapping[str, int], waiting: Sequence[coverage.Failure]) -> None:
         LOG.warning(
             '%s: %d scopes wait for their source (metric %s: %s)',
             period.from_epoch(min(holds.values())),
             len(holds),
-            waiting[0].metric if waiting else '',
-            waiting[0].error if waiting else '',
+            waiting[0].metric,
+            waiting[0].error,
         )

@@ -4,6 +4,7 @@
 Oldest first, with growing pauses; what fails for longer than the repair window is lost, with an ERROR.
 """
 
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -13,15 +14,15 @@ import itertools
 from oslo_log import log
 
 from cloudkitty import coverage
+from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import scope
-from cloudkitty import series
-from cloudkitty import usage
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
+from cloudkitty.processor import mend
 from cloudkitty.processor import pipeline
-from cloudkitty.processor import planner
+from cloudkitty.rating import chain
 from cloudkitty.storage import base as storage_base
 
 LOG = log.getLogger(__name__)
@@ -29,19 +30,11 @@ LOG = log.getLogger(__name__)
 #: How many cells one round mends at most.
 ROUND = 5000
 
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """Cells that can be asked for together: scopes x metric types x consecutive periods."""
-
-    scope_ids: tuple[str, ...]
-    metrics: tuple[str, ...]
-    begin: int
-    end: int
+Job = mend.Job
 
 
-def group(cells: Iterable[pipeline.Cell], length: int) -> list[Job]:
-    """Return the jobs that cover exactly *cells*, oldest first."""
+def group(cells: Iterable[pipeline.Cell], length: int, most: int = 100) -> list[Job]:
+    """Return the jobs that cover exactly *cells*, of at most *most* scopes each, oldest first."""
     begins: dict[tuple[str, str], list[int]] = {}
     for scope_id, name, begin in cells:
         begins.setdefault((scope_id, name), []).append(begin)
@@ -56,110 +49,203 @@ def group(cells: Iterable[pipeline.Cell], length: int) -> list[Job]:
     for (scope_id, begin, end), names in stretches.items():
         jobs.setdefault((tuple(sorted(names)), begin, end), []).append(scope_id)
     return sorted(
-        (Job(tuple(sorted(ids)), names, begin, end) for (names, begin, end), ids in jobs.items()),
-        key=lambda job: (job.begin, job.end, job.metrics),
+        (
+            Job(tuple(sorted(ids)[start : start + most]), names, begin, end)
+            for (names, begin, end), ids in jobs.items()
+            for start in range(0, len(ids), most)
+        ),
+        key=lambda job: (job.begin, job.end, job.metrics, job.scope_ids),
     )
 
 
+class Replays:
+    """The chains of written rule sets, a few of them kept."""
+
+    KEPT = 16
+
+    def __init__(self, database: engine.Database) -> None:
+        self._database = database
+        self._chains: dict[str, chain.Chain | None] = {}
+
+    def get(self, digest: str) -> chain.Chain | None:
+        """Return the chain that rule set *digest* was written from; None where it cannot be had again."""
+        if digest not in self._chains:
+            if len(self._chains) >= self.KEPT:
+                self._chains.clear()
+            try:
+                self._chains[digest] = chain.replay(self._database, digest)
+            except (errors.Conflict, errors.NotFound) as error:
+                LOG.info('%s Its periods are repaired with the rules of today.', error)
+                self._chains[digest] = None
+        return self._chains[digest]
+
+
 class Repair:
-    """:param window: seconds from the first failed attempt after which a cell is lost."""
+    """Mends what is due.
+
+    :param chains: has ``get()``, which returns the rating chain of today's rules.
+    :param window: seconds from the first failed attempt after which a cell is lost.
+    :param most: scopes that are collected together.
+    """
 
     def __init__(
         self,
         database: engine.Database,
-        line: pipeline.Pipeline,
+        mender: mend.Mender,
         storage: storage_base.BaseStorage,
-        schedule: planner.Schedule,
+        chains,
+        length: int,
+        patience: pipeline.Patience,
         window: int,
+        most: int = 100,
     ) -> None:
         self._database = database
-        self._line = line
+        self._mender = mender
         self._storage = storage
-        self._length = schedule.length
+        self._chains = chains
+        self._replays = Replays(database)
+        self._length = length
+        self._patience = patience
         self._window = window
+        self._most = most
+        self._rule_set: str | None = None
 
-    def run(self, states: Mapping[str, scope.State], now: int) -> int:
-        """Mend what is due of the scopes of *states* (scope id: active state) at *now*; return the cells mended."""
-        failures = [
-            failure
-            for failure in ledger.list_failures(self._database, due_before=now, scope_ids=states, limit=ROUND)
-            if failure.begin <= period.to_epoch(states[failure.scope_id].last_processed)
-        ]
-        if not failures:
-            return 0
-        known = {(failure.scope_id, failure.metric, failure.begin): failure for failure in failures}
-        status = self._status_of(known)
-        lost = {
-            cell
-            for cell, failure in known.items()
-            if failure.since + self._window < now and status.get(cell) is not coverage.Status.UNRATED
+    def find(self, states: Iterable[scope.State], now: int) -> frozenset[str]:
+        """Return the ids of the scopes among *states* of which a cell is due to be mended at *now*.
+
+        After a change of rules, all cells that lack a price are.
+        """
+        clocks = {state.scope.id: period.to_epoch(state.last_processed) for state in states}
+        if not clocks:
+            return frozenset()
+        rule_set = self._chains.get().rule_set
+        if rule_set != self._rule_set:
+            self._hasten(clocks, now)
+            self._rule_set = rule_set
+        found = ledger.list_failures(self._database, due_before=now, clocks=clocks, limit=ROUND)
+        return frozenset(failure.scope_id for failure in found)
+
+    def _hasten(self, clocks: Mapping[str, int], now: int) -> None:
+        """Make due what lacks a price."""
+        waiting = {
+            (failure.scope_id, failure.metric, failure.begin): failure
+            for failure in ledger.list_failures(self._database, clocks=clocks)
+            if failure.next_attempt > now
         }
-        if lost:
-            self._give_up(states, lost)
-        unrated = {cell for cell in known if status.get(cell) is coverage.Status.UNRATED}
-        mended = 0
-        for cells, is_stored in ((known.keys() - lost - unrated, False), (unrated, True)):
-            for job in group(cells, self._length):
-                mended += self._mend(states, job, known, is_stored)
-        return mended
+        if waiting:
+            past = self._look(waiting)
+            unrated = [failure for cell, failure in waiting.items() if past.status(cell) is coverage.Status.UNRATED]
+            ledger.note_failures(
+                self._database, [dataclasses.replace(failure, next_attempt=now) for failure in unrated]
+            )
 
-    def _mend(
-        self,
-        states: Mapping[str, scope.State],
-        job: Job,
-        known: Mapping[pipeline.Cell, coverage.Failure],
-        is_stored: bool,
-    ) -> int:
-        metrics = tuple(metric for metric in self._line.metrics if metric.type in job.metrics)
-        if not metrics:
-            return 0  # no such metric any more; the cell is lost when its time has come
-        fresh = self._refresh(states, job.scope_ids)
-        count = (job.end - job.begin) // self._length
-        batch = usage.Batch(tuple(fresh), metrics, job.begin, self._length, count)
-        stored: list[series.Columns] | None = None
-        if is_stored:
-            stored = self._storage.quantities(job.scope_ids, job.metrics, job.begin, job.end)
-        outcome = self._line.mend(fresh, batch, known, stored)
-        LOG.info(
-            '%s to %s: repaired %d points of %d scopes',
-            period.from_epoch(job.begin),
-            period.from_epoch(job.end),
-            outcome.points,
-            len(outcome.committed),
+    def run(self, states: Iterable[scope.State], now: int, keep_going: Callable[[], bool] = lambda: True) -> int:
+        """Mend what is due of *states* (active scopes) at *now*; return how many points were written.
+
+        :param keep_going: asked between two jobs.
+        """
+        owners = {state.scope.id: state for state in states}
+        clocks = {scope_id: period.to_epoch(state.last_processed) for scope_id, state in owners.items()}
+        found = ledger.list_failures(self._database, due_before=now, clocks=clocks, limit=ROUND)
+        if not found:
+            return 0
+        known = {(failure.scope_id, failure.metric, failure.begin): failure for failure in found}
+        past = self._look(known)
+        types = {item.type for item in self._mender.metrics}
+        failing, unrated, lost, strange, unwanted = set(), set(), set(), [], set()
+        for cell, failure in known.items():
+            status = past.status(cell)
+            if status in mend.UNRATED:
+                unrated.add(cell)
+            elif status not in mend.FAILING:
+                unwanted.add(cell)  # somebody moved the clock past it: it is not to be rated
+            elif failure.since + self._window < now:
+                lost.add(cell)
+            elif cell[1] not in types:
+                strange.append(failure)  # metrics.yml has no such metric now; it is lost when its time has come
+            else:
+                failing.add(cell)
+        ledger.forget_failures(self._database, unwanted)
+        ledger.note_failures(
+            self._database,
+            [dataclasses.replace(failure, next_attempt=now + self._patience.longest_pause) for failure in strange],
         )
-        return len(outcome.committed) * len(metrics) * count
+        self._give_up(owners, lost)
+        points = 0
+        today = self._chains.get()
+        for way, cells in self._ways(failing, unrated, past, today).items():
+            rules = self._replays.get(way.digest) if way.digest else None
+            for job in group(cells, self._length, self._most):
+                points += self._mender.mend(self._refresh(owners, job.scope_ids), job, way, rules or today)
+                if not keep_going():
+                    return points
+        return points
+
+    def _ways(
+        self,
+        failing: Collection[pipeline.Cell],
+        unrated: Collection[pipeline.Cell],
+        past: mend.Past,
+        today: chain.Chain,
+    ) -> dict[mend.Way, list[pipeline.Cell]]:
+        """Return the cells by the way in which they are mended.
+
+        What failed is priced with the rule set of the other cells of its scope and period, where there is one that
+        can be had again; what lacks a price with the rules of today.
+        """
+        result: dict[mend.Way, list[pipeline.Cell]] = {}
+        for cell in sorted(failing, key=_oldest_first):
+            digest = past.rule_set(cell)
+            if digest is not None and (digest == today.rule_set or self._replays.get(digest) is None):
+                digest = None
+            whole = digest is None and today.sees_whole_frames and past.is_altered(cell[0], cell[2])
+            result.setdefault(mend.Way(digest, whole=whole), []).append(cell)
+        for cell in sorted(unrated, key=_oldest_first):
+            whole = today.sees_whole_frames and past.is_altered(cell[0], cell[2])
+            result.setdefault(mend.Way(None, unrated=True, whole=whole), []).append(cell)
+        return result
 
     def _refresh(self, states: Mapping[str, scope.State], ids: Collection[str]) -> dict[str, scope.State]:
         """Return the states of *ids* as they are now: an earlier job of this round advanced their epochs."""
-        identities = {states[scope_id].scope: scope_id for scope_id in ids}
+        identities = {states[scope_id].scope for scope_id in ids}
         return {
             state.scope.id: state
             for state in scopes.list_states(self._database, ids=ids, active=True)
             if state.scope in identities
         }
 
-    def _status_of(self, cells: Collection[pipeline.Cell]) -> dict[pipeline.Cell, coverage.Status]:
+    def _look(self, cells: Collection[pipeline.Cell]) -> mend.Past:
         first = min(cell[2] for cell in cells)
         last = max(cell[2] for cell in cells) + self._length
-        runs: dict[tuple[str, str], list[coverage.Run]] = {}
-        for run in ledger.list_runs(self._database, {cell[0] for cell in cells}, first, last):
-            runs.setdefault((run.scope_id, run.metric), []).append(run)
-        return {cell: run.status for cell in cells for run in runs.get(cell[:2], ()) if run.begin <= cell[2] < run.end}
+        return mend.Past(ledger.list_runs(self._database, {cell[0] for cell in cells}, first, last))
 
     def _give_up(self, states: Mapping[str, scope.State], cells: Collection[pipeline.Cell]) -> None:
-        for job in group(cells, self._length):
+        for job in group(cells, self._length, self._most):
             fresh = self._refresh(states, job.scope_ids)
+            past = mend.Past(ledger.list_runs(self._database, fresh, job.begin, job.end))
             runs = [
-                coverage.Run(scope_id, name, job.begin, job.end, coverage.Status.LOST)
+                coverage.Run(scope_id, name, begin, begin + self._length, coverage.Status.LOST)
                 for scope_id in fresh
                 for name in job.metrics
+                for begin in range(job.begin, job.end, self._length)
+                if past.status((scope_id, name, begin)) in mend.FAILING
             ]
-            changes = [storage_base.Change(state, job.begin, job.end, moves_clock=False) for state in fresh.values()]
-            self._storage.commit(storage_base.Commit(self._length, changes, [], runs))
-            LOG.error(
-                '%s to %s: metrics %s of %d scopes are lost: the source did not give them in time',
-                period.from_epoch(job.begin),
-                period.from_epoch(job.end),
-                ', '.join(job.metrics),
-                len(fresh),
-            )
+            owners = {run.scope_id for run in runs}
+            changes = [
+                storage_base.Change(state, job.begin, job.end, moves_clock=False)
+                for scope_id, state in fresh.items()
+                if scope_id in owners
+            ]
+            result = self._storage.commit(storage_base.Commit(self._length, changes, [], coverage.join(runs)))
+            if result.committed:
+                LOG.error(
+                    '%s to %s: metrics %s of %d scopes are lost: the source did not give them in time',
+                    period.from_epoch(job.begin),
+                    period.from_epoch(job.end),
+                    ', '.join(job.metrics),
+                    len(result.committed),
+                )
+
+
+def _oldest_first(cell: pipeline.Cell) -> tuple[int, str, str]:
+    return cell[2], cell[0], cell[1]

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Puts the daemon together: options in, workers out. Nothing is opened before the fork."""
 
+from collections.abc import Callable
 import datetime
 import os
 import socket
 import threading
 import time
+from typing import Any
 
+from oslo_db import exception as db_exc
 from oslo_log import log
-from oslo_service import service
+from oslo_service.backend import base as oslo_base
+import sqlalchemy
 
 from cloudkitty import collector
 from cloudkitty import conf as options
@@ -20,7 +24,9 @@ from cloudkitty import plugins
 from cloudkitty import storage
 from cloudkitty.conf import metrics as metrics_file
 from cloudkitty.db import engine
+from cloudkitty.db import history
 from cloudkitty.db import scopes
+from cloudkitty.processor import mend
 from cloudkitty.processor import partition
 from cloudkitty.processor import pipeline
 from cloudkitty.processor import planner
@@ -65,14 +71,35 @@ def check(conf):
         )
     storage.load_class(conf)
     plugins.load_class(fetcher.NAMESPACE, conf.fetcher.backend)
+    engine.normalise_url(conf.database.connection or 'sqlite://')
+    partition.check(conf.orchestrator.coordination_url)
+    messaging.check(conf)
     return load_metrics(conf)
 
 
-def make_worker(conf, database, metrics, executor, clock=now, share=None, chains=None):
+def check_history(conf) -> bool:
+    """Refuse to start where a default could hide a cloud's history; return whether the database could be asked.
+
+    It is opened and closed again: the workers are forked after it.
+    """
+    database = engine.from_options(conf)
+    try:
+        history.check(conf, database)
+    except (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
+        LOG.warning('The database is away; the workers wait for it. %s', engine.describe(error))
+        return False
+    finally:
+        database.dispose()
+    return True
+
+
+def make_worker(conf, database, metrics, executor, clock=now, share=None, chains=None, pause=None, check=None):
     """Return a worker and the cache of its rating chain.
 
     :param executor: takes what waits for the source.
     :param share: which scopes are the worker's; all, by default.
+    :param pause: called now and then during long computing.
+    :param check: called before the first pass until it raises nothing.
     """
     length = conf.collect.period
     schedule = planner.Schedule(length, conf.collect.wait_periods)
@@ -82,112 +109,129 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
     )
     store = storage.from_options(conf, database)
     chains = chains or chain.Cache(database, conf)
-    line = pipeline.Pipeline(
-        database,
-        collector.load(conf, metrics, executor),
-        chains,
-        store,
-        metrics.metrics,
-        schedule,
-        pipeline.Patience(hold=conf.orchestrator.hold_max * length),
-        clock,
-    )
+    source = collector.load(conf, metrics, executor)
+    patience = pipeline.Patience(hold=conf.orchestrator.hold_max * length)
     made = worker.Worker(
         database,
         fetcher.load(conf),
-        line,
-        repair.Repair(database, line, store, schedule, conf.orchestrator.repair_window_days * period.DAY),
+        pipeline.Pipeline(database, source, chains, store, metrics.metrics, schedule, patience, clock, pause),
+        repair.Repair(
+            database,
+            mend.Mender(database, source, store, metrics.metrics, length, patience, clock, pause),
+            store,
+            chains,
+            length,
+            patience,
+            conf.orchestrator.repair_window_days * period.DAY,
+            limits.scopes,
+        ),
         share or partition.Everything(),
         scopes.Identity(conf.collect.scope_key, conf.fetcher.backend, conf.collect.collector),
         schedule,
         limits,
         options.zone(conf),
         clock,
+        check,
     )
     return made, chains
 
 
-class RatingService(service.ServiceBase):
-    """One child of the processor.
+class RatingService(oslo_base.ServiceBase):
+    """One child of the processor; in the parent, what its children are made from.
 
+    :param conf: options, as read.
+    :param metrics: the metrics file.
     :param make_executor: called after the fork, with the count of threads; returns a futurist executor.
     :param rpc_executor: ``eventlet`` or ``threading``.
+    :param pause: called now and then during long computing.
+    :param read: returns the options as they are in the files now; raises ConfigurationError.
+    :param is_checked: the database was looked at already, and may be used.
     """
 
-    #: Seconds that stopping waits for the batch in hand.
-    DRAIN = 60
+    #: Seconds of the time to shut down that are left for all but the batch in hand.
+    MARGIN = 5
 
-    def __init__(self, conf, metrics, make_executor, rpc_executor):
+    def __init__(
+        self,
+        conf,
+        metrics: metrics_file.MetricsFile,
+        make_executor: Callable[[int], Any],
+        rpc_executor: str,
+        pause: Callable[[], None] | None = None,
+        read: Callable[[], Any] | None = None,
+        is_checked: bool = True,
+    ) -> None:
         self._conf = conf
         self._metrics = metrics
         self._make_executor = make_executor
         self._rpc_executor = rpc_executor
-        self._worker = None
-        self._thread = None
-        self._database = None
-        self._server = None
+        self._pause = pause
+        self._read = read
+        self._is_checked = is_checked
+        self._worker: worker.Worker | None = None
+        self._thread: threading.Thread | None = None
+        self._database: engine.Database | None = None
+        self._listener: messaging.Listener | None = None
+        self._executor: Any = None
 
-    def start(self):
+    def start(self) -> None:
         """Open what a child needs and begin to work."""
         conf = self._conf
-        self._database = engine.from_options(conf)
+        database = self._database = engine.from_options(conf)
         name = '%s.%d.%d' % (socket.gethostname(), os.getpid(), time.monotonic_ns())
-        share = partition.Partition(conf.orchestrator.coordination_url, name, conf.orchestrator.max_workers)
-        self._worker, chains = make_worker(
-            conf, self._database, self._metrics, self._make_executor(conf.orchestrator.max_threads), share=share
+        self._executor = self._make_executor(conf.orchestrator.max_threads)
+        made, chains = make_worker(
+            conf,
+            database,
+            self._metrics,
+            self._executor,
+            share=partition.Partition(conf.orchestrator.coordination_url, name, conf.orchestrator.max_workers),
+            pause=self._pause,
+            check=None if self._is_checked else lambda: history.check(conf, database),
         )
-        self._thread = threading.Thread(target=self._worker.run, name='rating', daemon=True)
-        self._thread.start()
-        self._start_rpc(chains)
 
-    def _start_rpc(self, chains):
-        made = self._worker
-
-        def reload():
+        def reload() -> None:
             chains.invalidate()
             made.wake()
 
-        def serve():
-            # A broker that is away must not keep the worker from working: connecting takes its time elsewhere.
-            try:
-                transport = messaging.make_transport(self._conf)
-                self._server = messaging.make_server(
-                    transport, self._conf.host or socket.getfqdn(), [rpc.RatingEndpoint(reload)], self._rpc_executor
-                )
-                self._server.start()
-            except Exception as error:
-                LOG.warning('The broker is away (%s): changed rules are seen at the next batch.', error)
+        self._worker = made
+        self._thread = threading.Thread(target=made.run, name='rating', daemon=True)
+        self._thread.start()
+        self._listener = messaging.Listener(
+            conf, conf.host or socket.getfqdn(), [rpc.RatingEndpoint(reload)], self._rpc_executor
+        )
+        self._listener.start()
 
-        threading.Thread(target=serve, name='rpc', daemon=True).start()
-
-    def stop(self, graceful=True):
+    def stop(self, graceful: bool = True) -> None:
         """End after the batch in hand, however gracefully it is asked for; again, or before the start, is fine."""
         made, self._worker = self._worker, None
         if made is None:
             return
         made.stop()
-        thread = self._thread
-        if thread is not None:
-            thread.join(self.DRAIN)
-            if thread.is_alive():
-                LOG.warning('The batch in hand did not end in %d s; it is left, and nothing of it is kept.', self.DRAIN)
-        if self._server is not None:
-            try:
-                self._server.stop()
-            except Exception as error:
-                LOG.debug('The RPC server did not stop in order: %s', error)
+        if self._thread is not None:
+            timeout = self._conf.graceful_shutdown_timeout
+            self._thread.join(max(1, timeout - self.MARGIN) if timeout else None)
+            if self._thread.is_alive():
+                LOG.warning('The batch in hand did not end in time; it is left, and nothing of it is kept.')
+        if self._listener is not None:
+            self._listener.stop()
+        if self._executor is not None:
+            self._executor.shutdown(wait=False)
         if self._database is not None:
             self._database.dispose()
 
-    def wait(self):
+    def wait(self) -> None:
         """Wait until the work has ended."""
         thread = self._thread
         while thread is not None and thread.is_alive() and self._worker is not None:
             thread.join(1)
 
-    def reset(self):
-        """Read the metrics file again, in the parent; keep the old one if it is wrong."""
+    def reset(self) -> None:
+        """Read options and metrics again, in the parent, for the children to come; keep the old if they are wrong."""
         try:
-            self._metrics = load_metrics(self._conf)
-        except errors.ConfigurationError as error:
-            LOG.error('%s. The metrics read before are used on.', error)
+            conf = self._read() if self._read else self._conf
+            metrics = check(conf)
+        except errors.CloudKittyError as error:
+            LOG.error('%s. The options and metrics read before are used on.', str(error).rstrip('.'))
+        else:
+            self._conf, self._metrics = conf, metrics

@@ -2,14 +2,18 @@
 """The loop of one worker: find the scopes, plan, rate batch by batch, mend, sleep until something is due."""
 
 from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
 import datetime
 import threading
 
 from oslo_db import exception as db_exc
 from oslo_log import log
+import sqlalchemy
 
 from cloudkitty import coverage
+from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import scope
 from cloudkitty.db import coverage as ledger
@@ -30,12 +34,20 @@ class Worker:
     :param share: says which scopes are this worker's.
     :param zone: of the month in which a new scope starts.
     :param clock: returns the present instant.
+    :param check: called before the first pass until it raises nothing: what has to be known before anything is rated.
     """
 
-    #: Seconds between two passes at most: new scopes are seen then.
+    #: Seconds between two passes at most.
     LONGEST_SLEEP = 600
-    #: Seconds after a pass that failed altogether; doubled each time, up to the longest.
+    #: Seconds between two looks at scopes that are due, but are somebody else's now.
+    ELSEWHERE_SLEEP = 30
+    #: Seconds for which a list of scopes is good.
+    LIST_LIFE = 300
+    #: Seconds after which the plan is made anew, so that what became due meanwhile goes first.
+    PLAN_LIFE = 60
+    #: Seconds after a pass or a batch that failed altogether; doubled each time, up to the longest.
     FIRST_PAUSE = 5
+    LONGEST_PAUSE = 60
 
     def __init__(
         self,
@@ -49,6 +61,7 @@ class Worker:
         limits: planner.Limits,
         zone: datetime.tzinfo,
         clock: Callable[[], datetime.datetime],
+        check: Callable[[], None] | None = None,
     ) -> None:
         self._database = database
         self._fetcher = fetcher
@@ -60,33 +73,43 @@ class Worker:
         self._limits = limits
         self._zone = zone
         self._clock = clock
+        self._check = check
         self._listed: list[str] | None = None
         self._listed_at: datetime.datetime | None = None
+        self._asked: tuple[int, int] | None = None
+        self._is_noted = False
         self._drops: dict[str, int] = {}
+        self._resting: dict[str, int] = {}
         self._stopping = threading.Event()
         self._wake = threading.Event()
 
     def run(self) -> None:
         """Work until :meth:`stop`; whatever fails is logged and tried again."""
         self._share.start()
-        pause = self.FIRST_PAUSE
+        failed = 0
         try:
             while not self._stopping.is_set():
+                pause = min(self.FIRST_PAUSE * 2**failed, self.LONGEST_PAUSE)
                 try:
                     wait = self.run_pass()
-                    pause = self.FIRST_PAUSE
-                except db_exc.DBError as error:
-                    LOG.error('The database is away or refuses (%s); trying again in %d s.', error, pause)
-                    wait, pause = pause, min(pause * 2, self.LONGEST_SLEEP)
-                except Exception:
+                    failed = 0
+                except Exception as error:
                     # The last resort: the processor lives on.
-                    LOG.exception('A pass failed; trying again in %d s.', pause)
-                    wait, pause = pause, min(pause * 2, self.LONGEST_SLEEP)
+                    self._log_failure(error, pause)
+                    wait, failed = pause, min(failed + 1, 10)
                 if not self._stopping.is_set():
                     self._wake.wait(wait)
                     self._wake.clear()
         finally:
             self._share.stop()
+
+    def _log_failure(self, error: Exception, pause: int) -> None:
+        if isinstance(error, db_exc.DBError | sqlalchemy.exc.SQLAlchemyError):
+            LOG.error('The database is away or refuses; trying again in %d s. %s', pause, engine.describe(error))
+        elif isinstance(error, errors.CloudKittyError):
+            LOG.error('Nothing can be rated; trying again in %d s. %s', pause, error)
+        else:
+            LOG.error('A pass failed; trying again in %d s.', pause, exc_info=error)
 
     def stop(self) -> None:
         """End after the batch in hand."""
@@ -99,91 +122,159 @@ class Worker:
 
     def run_pass(self) -> float:
         """Rate and mend what is due; return the seconds until something is due next, at most the longest sleep."""
-        now = self._clock()
-        listed = self._fetch(now)
-        if listed is None:
+        if self._check is not None:
+            self._check()
+            self._check = None
+        if not self._find_scopes():
             return self.FIRST_PAUSE
-        scopes.ensure(
-            self._database,
-            listed,
-            self._identity,
-            period.first_period(now, self._schedule.length, self._zone),
-            self._schedule.length,
-        )
-        scopes.mark_listed(self._database, listed, self._identity, self._listed_at or now)
-        every = [state.scope.id for state in scopes.list_states(self._database, self._identity, active=True)]
-        with self._share.claim(every) as mine:
-            self._rate(mine)
-            states = self._read(mine)
-            if not self._stopping.is_set():
-                self._mender.run({state.scope.id: state for state in states}, period.to_epoch(self._clock()))
-            unclaimed = len(every) > len(mine)
-        return self._sleep_for(states, unclaimed)
+        elsewhere = False
+        went_on = True
+        while went_on and not self._stopping.is_set():
+            went_on, elsewhere = self._rate_share()
+            if self._is_list_old():
+                break
+        if not self._stopping.is_set():
+            self._mend_share()
+        return self._sleep_for(elsewhere)
 
-    def _fetch(self, now: datetime.datetime) -> list[str] | None:
-        """Return the scopes to rate; while the fetcher fails, those it listed last; None if it never did."""
+    def _find_scopes(self) -> bool:
+        """Read the list of scopes, if it is time to, and give each a clock; return whether there ever was a list."""
+        if self._is_list_old():
+            self._fetch(self._clock())
+        if self._listed is None or self._listed_at is None:
+            return False
+        if not self._is_noted:
+            first = period.first_period(self._listed_at, self._schedule.length, self._zone)
+            scopes.ensure(self._database, self._listed, self._identity, first, self._schedule.length)
+            scopes.mark_listed(self._database, self._listed, self._identity, self._listed_at)
+            self._is_noted = True
+        return True
+
+    def _is_list_old(self) -> bool:
+        if self._listed is None or self._asked is None:
+            return True
+        asked_at, life = self._asked
+        return not 0 <= period.to_epoch(self._clock()) - asked_at < life
+
+    def _fetch(self, now: datetime.datetime) -> None:
+        """Ask which scopes to rate; while the fetcher fails, those it listed last are."""
+        self._asked = (period.to_epoch(now), self.LIST_LIFE)
         try:
             self._listed = sorted(set(self._fetcher.get_tenants()))
             self._listed_at = now
+            self._is_noted = False
         except Exception as error:
             # A plugin, and whatever it talks to: what we know already goes on.
+            self._asked = (period.to_epoch(now), self.LONGEST_PAUSE)
             if self._listed is None:
                 LOG.error('The scopes cannot be listed: %s', error)
             else:
                 LOG.warning('The scopes cannot be listed (%s); using the list of %s.', error, self._listed_at)
-        return self._listed
 
-    def _read(self, mine: frozenset[str]) -> list[scope.State]:
-        return [
-            state for state in scopes.list_states(self._database, self._identity, active=True) if state.scope.id in mine
-        ]
+    def _read(self, ids: Collection[str] | None = None) -> list[scope.State]:
+        return scopes.list_states(self._database, self._identity, ids, active=True)
 
-    def _rate(self, mine: frozenset[str]) -> None:
-        """Rate until nothing of *mine* is due that its source gives."""
-        while not self._stopping.is_set():
-            states = self._read(mine)
-            known = self._troubles(states)
-            lonely = {scope_id for scope_id, count in self._drops.items() if count >= 2}
-            todo = planner.plan(
-                states, self._schedule, self._limits, self._clock(), self._held_until(states, known), lonely
-            )
-            if not todo:
-                return
-            went_on = False
-            for work in todo:
-                if self._stopping.is_set():
-                    return
+    def _rate_share(self) -> tuple[bool, bool]:
+        """Rate what is due and this worker's.
+
+        :returns: whether to look again at once, and whether somebody else has some of what is due.
+        """
+        states = self._read()
+        todo = self._plan(states, self._troubles(states))
+        due = {state.scope.id for work in todo for state in work.states}
+        if not due:
+            return False, False
+        with self._share.claim(due) as mine:
+            return bool(mine) and self._rate(mine), len(mine) < len(due)
+
+    def _plan(self, states: list[scope.State], known: Mapping[pipeline.Cell, coverage.Failure]) -> list[planner.Work]:
+        lonely = {scope_id for scope_id, count in self._drops.items() if count >= 2}
+        return planner.plan(
+            states, self._schedule, self._limits, self._clock(), self._held_until(states, known), lonely
+        )
+
+    def _rate(self, mine: frozenset[str]) -> bool:
+        """Rate what is due of *mine*, until the plan is old; return whether anything went on."""
+        states = self._read(mine)
+        known = self._troubles(states)
+        planned_at = period.to_epoch(self._clock())
+        went_on = False
+        for work in self._plan(states, known):
+            age = period.to_epoch(self._clock()) - planned_at
+            if self._stopping.is_set() or not 0 <= age < self.PLAN_LIFE or self._share.has_changed():
+                break
+            try:
                 outcome = self._line.run(work, known)
-                for scope_id in outcome.dropped:
-                    self._drops[scope_id] = self._drops.get(scope_id, 0) + 1
-                for scope_id in outcome.committed:
-                    self._drops.pop(scope_id, None)
-                went_on = went_on or bool(outcome.committed)
-            if not went_on:
-                return
+            except (db_exc.DBConnectionError, errors.ConfigurationError):
+                raise
+            except Exception as error:
+                # One batch must not keep the others from being rated; by itself, the scope that causes it is found.
+                self._rest(work, error)
+                continue
+            for scope_id in outcome.dropped:
+                self._drops[scope_id] = self._drops.get(scope_id, 0) + 1
+            for scope_id in outcome.committed:
+                self._drops.pop(scope_id, None)
+                self._resting.pop(scope_id, None)
+            went_on = went_on or bool(outcome.committed or outcome.dropped or outcome.left)
+        return went_on
 
-    def _troubles(self, states: list[scope.State]) -> Mapping[pipeline.Cell, coverage.Failure]:
+    def _rest(self, work: planner.Work, error: Exception) -> None:
+        """Have the scopes of a batch that raised wait, the longer the more often it happened."""
+        now = period.to_epoch(self._clock())
+        for state in work.states:
+            count = self._drops[state.scope.id] = self._drops.get(state.scope.id, 0) + 1
+            self._resting[state.scope.id] = now + min(self.FIRST_PAUSE * 2 ** min(count, 10), self.LONGEST_SLEEP)
+        LOG.error(
+            '%s: the batch of %d scopes (%s, ...) failed and is tried again later.',
+            period.from_epoch(work.begin),
+            len(work.states),
+            work.states[0].scope.id,
+            exc_info=error,
+        )
+
+    def _mend_share(self) -> None:
+        states = self._read()
+        found = self._mender.find(states, period.to_epoch(self._clock()))
+        if not found:
+            return
+        # Live periods go first: mending ends when one is due.
+        due = planner.next_due(states, self._schedule, self._held_until(states, self._troubles(states)))
+
+        def keep_going() -> bool:
+            return not self._stopping.is_set() and (due is None or period.to_epoch(self._clock()) < due)
+
+        with self._share.claim(found) as mine:
+            if mine:
+                self._mender.run(self._read(mine), period.to_epoch(self._clock()), keep_going)
+
+    def _troubles(self, states: Iterable[scope.State]) -> Mapping[pipeline.Cell, coverage.Failure]:
         """Return the open troubles of cells that the clocks of *states* have not passed."""
         clocks = {state.scope.id: period.to_epoch(state.last_processed) for state in states}
+        if not clocks:
+            return {}
         return {
             (failure.scope_id, failure.metric, failure.begin): failure
-            for failure in ledger.list_failures(self._database, scope_ids=clocks)
+            for failure in ledger.list_failures(self._database, scope_ids=clocks, begin=min(clocks.values()) + 1)
             if failure.begin > clocks[failure.scope_id]
         }
 
-    def _held_until(self, states: list[scope.State], known: Mapping[pipeline.Cell, coverage.Failure]) -> dict[str, int]:
-        """Return {scope id: second before which it waits}, for scopes whose next period failed before."""
+    def _held_until(
+        self, states: Iterable[scope.State], known: Mapping[pipeline.Cell, coverage.Failure]
+    ) -> dict[str, int]:
+        """Return {scope id: second before which it waits}: its next period, or its batch, failed before."""
         nexts = {state.scope.id: self._schedule.next_begin(state) for state in states}
-        result: dict[str, int] = {}
+        result = dict(self._resting)
         for failure in known.values():
             if failure.begin == nexts.get(failure.scope_id):
                 result[failure.scope_id] = max(failure.next_attempt, result.get(failure.scope_id, 0))
         return result
 
-    def _sleep_for(self, states: list[scope.State], unclaimed: bool) -> float:
+    def _sleep_for(self, elsewhere: bool) -> float:
+        states = self._read()
         due = planner.next_due(states, self._schedule, self._held_until(states, self._troubles(states)))
-        wait = self.LONGEST_SLEEP if due is None else due - period.to_epoch(self._clock())
-        if unclaimed:
+        wait: float = self.LONGEST_SLEEP if due is None else due - period.to_epoch(self._clock())
+        if elsewhere:
             # Somebody else has the others now; who is faster takes what is left.
-            wait = min(wait, self.LONGEST_SLEEP / 20)
+            wait = max(wait, self.ELSEWHERE_SLEEP)
         return max(1, min(wait, self.LONGEST_SLEEP))

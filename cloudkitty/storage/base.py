@@ -83,9 +83,18 @@ class BaseStorage(abc.ABC):
 
     @abc.abstractmethod
     def quantities(
-        self, scope_ids: Collection[str], metric_types: Collection[str], begin: int, end: int
+        self,
+        scope_ids: Collection[str],
+        metric_types: Collection[str] | None,
+        begin: int,
+        end: int,
+        priced: bool = False,
     ) -> list[series.Columns]:
-        """Return the collected points without a price that begin in ``[begin, end)`` (epoch seconds)."""
+        """Return the collected points without a price that begin in ``[begin, end)`` (epoch seconds).
+
+        :param metric_types: None for all.
+        :param priced: those that have a price as well; their prices are left out.
+        """
 
     @abc.abstractmethod
     def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:

@@ -52,10 +52,15 @@ class SQLAlchemyStorage(base.BaseStorage):
         return writing.write(self._database, self._known, commit)
 
     def quantities(
-        self, scope_ids: Collection[str], metric_types: Collection[str], begin: int, end: int
+        self,
+        scope_ids: Collection[str],
+        metric_types: Collection[str] | None,
+        begin: int,
+        end: int,
+        priced: bool = False,
     ) -> list[series.Columns]:
         window = reports.Window(begin, end)
-        return self.reports.quantities(reports.Selection(window, scope_ids, metric_types))
+        return self.reports.quantities(reports.Selection(window, scope_ids, metric_types), priced)
 
     def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:
         found: dict[tuple[series.Series, int], list[tuple[int, dataframe.DataPoint]]] = {}

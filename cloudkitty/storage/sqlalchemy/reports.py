@@ -159,11 +159,13 @@ class Reports:
             found = self._sum_roll_ups(session, Selection(window), [self._scope_key])
         return [row.values[0] for row in found if row.points]
 
-    def quantities(self, selection: Selection) -> list[series.Columns]:
-        """Return the collected points of *selection* that have no price."""
+    def quantities(self, selection: Selection, priced: bool = False) -> list[series.Columns]:
+        """Return the collected points of *selection* that have no price, or, if *priced*, all of them; no prices."""
         found: dict[tuple[int, int], tuple[_Found, list[tuple[int, Decimal]]]] = {}
+        if selection.is_impossible:
+            return []
         with self._database.reader() as session:
-            for item, begin, point in self._points(session, selection, priced=False):
+            for item, begin, point in self._points(session, selection, priced=None if priced else False):
                 if item.origin is series.Origin.COLLECTED:
                     found.setdefault((id(item), point.length), (item, []))[1].append((begin, point.qty))
         return [
@@ -248,9 +250,12 @@ class Reports:
         return item.metadata.get(word)
 
     def _points(
-        self, session: orm.Session, selection: Selection, priced: bool = True
+        self, session: orm.Session, selection: Selection, priced: bool | None = True
     ) -> Iterator[tuple[_Found, int, body.Point]]:
-        """Yield (series, begin, point) of every point of *selection* with (or without) a price, by day and series."""
+        """Yield (series, begin, point) of every point of *selection*, by day and series.
+
+        :param priced: those with a price, those without, or, if None, both.
+        """
         names = _scope_names(session, selection.scope_ids)
         first, last = selection.window.days
         holds = selection.window.holds
@@ -274,7 +279,9 @@ class Reports:
                 midnight = row.day * period.DAY
                 for point in body.decode_points(row.body):
                     begin = midnight + point.offset
-                    if (point.price is not None) == priced and holds(begin, point.length) and matches(item, begin):
+                    if priced is not None and (point.price is not None) != priced:
+                        continue
+                    if holds(begin, point.length) and matches(item, begin):
                         yield item, begin, point
 
     def _learn(
