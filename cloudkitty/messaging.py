@@ -120,21 +120,23 @@ class Listener:
     def _serve(self):
         is_warned = False
         while not self._stopping.is_set():
+            problem: Exception | None = None
             try:
                 server = make_server(make_transport(self._conf), self._name, self._endpoints, self._executor)
                 server.start()
             except Exception as error:
                 # Whatever a broker or its driver does: changes are seen in the database.
-                level = LOG.debug if is_warned else LOG.warning
-                level('The broker is away (%s): changed rules are seen at the next batch.', error)
-                is_warned = True
-                self._stopping.wait(self.RETRY)
-            else:
+                problem = error
+            if problem is None:
                 self._server = server
                 _ONCE.note_back()
                 if self._stopping.is_set():
                     self._end(server)
                 return
+            level = LOG.debug if is_warned else LOG.warning
+            level('The broker is away (%s): changed rules are seen at the next batch.', problem)
+            is_warned = True
+            self._stopping.wait(self.RETRY)
 
     def stop(self):
         """Listen no more; again, or before the start, is fine."""

@@ -23,6 +23,7 @@ with warnings.catch_warnings():
     backend.init_backend(backend.BackendType.THREADING if NATIVE else backend.BackendType.EVENTLET)
 
 import functools
+import logging
 import sys
 from typing import Any
 
@@ -30,6 +31,7 @@ import cotyledon
 import futurist
 from oslo_config import cfg
 from oslo_log import log
+from oslo_service import opts as service_opts
 from oslo_service import service
 
 from cloudkitty import errors
@@ -48,6 +50,8 @@ def main() -> int:
     except errors.CloudKittyError as error:
         print('cloudkitty-processor: %s' % error, file=sys.stderr)
         return 1
+    if conf.log_options:
+        conf.log_opt_values(LOG, logging.DEBUG)
     if not conf.orchestrator.max_workers:
         LOG.info('[orchestrator] max_workers is 0: nothing is rated here.')
     made = processor_service.RatingService(
@@ -69,7 +73,13 @@ def main() -> int:
 
 def run_green(conf: cfg.ConfigOpts, made: processor_service.RatingService) -> None:
     """Start the workers and wait for them."""
-    launcher = service.ProcessLauncher(conf)
+    # The launcher reads its options again before anybody could look whether they are right: it gets a copy.
+    own = cfg.ConfigOpts()
+    service_opts.register_service_opts(own)
+    own([], default_config_files=[], default_config_dirs=[])
+    own.set_override('graceful_shutdown_timeout', conf.graceful_shutdown_timeout)
+    own.set_override('log_options', False)
+    launcher = service.ProcessLauncher(own)
     launcher.launch_service(made, workers=conf.orchestrator.max_workers)
     launcher.wait()
 

@@ -124,6 +124,7 @@ class Partition(Everything):
 
     def _join(self) -> None:
         coordinator: coordination.CoordinationDriver | None = None
+        problem: Exception | None = None
         try:
             # Heartbeats by tooz's own thread; a long batch does not lose the membership.
             coordinator = coordination.get_coordinator(
@@ -136,10 +137,10 @@ class Partition(Everything):
                 time.sleep(self.SETTLE + random.uniform(0, self.SETTLE))
         except Exception as error:
             # Drivers let through what their libraries raise; without coordination everything works, twice at worst.
-            self._say_away(error)
-            _stop(coordinator)
-            return
-        if self._is_stopped:
+            problem = error
+        if problem is not None:
+            self._say_away(problem)
+        if problem is not None or self._is_stopped:
             _stop(coordinator)
             return
         self._coordinator, self._ring = coordinator, ring
@@ -166,13 +167,16 @@ class Partition(Everything):
             self._join_in_thread()
         mine = frozenset(scope_ids)
         locks: list[Any] = []
+        problem: Exception | None = None
         try:
             if self._ring is not None:
                 mine = self._owned(scope_ids)
             elif self._coordinator is not None:
                 mine = self._lock(scope_ids, locks)
         except _AWAY as error:
-            self._say_away(error)
+            problem = error
+        if problem is not None:
+            self._say_away(problem)
             self._leave()
         try:
             yield mine
@@ -187,9 +191,10 @@ class Partition(Everything):
         try:
             return self._look() != self._members
         except _AWAY as error:
-            self._say_away(error)
-            self._leave()
-            return True
+            problem = error
+        self._say_away(problem)
+        self._leave()
+        return True
 
     def _look(self) -> frozenset[bytes]:
         """Return who is there now."""

@@ -83,14 +83,16 @@ def check_history(conf) -> bool:
     It is opened and closed again: the workers are forked after it.
     """
     database = engine.from_options(conf)
+    problem = ''
     try:
         history.check(conf, database)
     except (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
-        LOG.warning('The database is away; the workers wait for it. %s', engine.describe(error))
-        return False
+        problem = engine.describe(error)
     finally:
         database.dispose()
-    return True
+    if problem:
+        LOG.warning('The database is away; the workers wait for it. %s', problem)
+    return not problem
 
 
 def make_worker(conf, database, metrics, executor, clock=now, share=None, chains=None, pause=None, check=None):
@@ -228,10 +230,14 @@ class RatingService(oslo_base.ServiceBase):
 
     def reset(self) -> None:
         """Read options and metrics again, in the parent, for the children to come; keep the old if they are wrong."""
+        problem = ''
         try:
             conf = self._read() if self._read else self._conf
             metrics = check(conf)
         except errors.CloudKittyError as error:
-            LOG.error('%s. The options and metrics read before are used on.', str(error).rstrip('.'))
+            problem = str(error).rstrip('.')
         else:
             self._conf, self._metrics = conf, metrics
+        # Not while it is handled: oslo.log would append the exception to the line once more.
+        if problem:
+            LOG.error('%s. The options and metrics read before are used on.', problem)

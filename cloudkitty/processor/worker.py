@@ -89,21 +89,24 @@ class Worker:
         failed = 0
         try:
             while not self._stopping.is_set():
-                pause = min(self.FIRST_PAUSE * 2**failed, self.LONGEST_PAUSE)
+                problem: Exception | None = None
                 try:
                     wait = self.run_pass()
                     failed = 0
                 except Exception as error:
                     # The last resort: the processor lives on.
-                    self._log_failure(error, pause)
-                    wait, failed = pause, min(failed + 1, 10)
+                    problem = error
+                if problem is not None:
+                    wait = min(self.FIRST_PAUSE * 2**failed, self.LONGEST_PAUSE)
+                    failed = min(failed + 1, 10)
+                    self._log_failure(problem, wait)
                 if not self._stopping.is_set():
                     self._wake.wait(wait)
                     self._wake.clear()
         finally:
             self._share.stop()
 
-    def _log_failure(self, error: Exception, pause: int) -> None:
+    def _log_failure(self, error: Exception, pause: float) -> None:
         if isinstance(error, db_exc.DBError | sqlalchemy.exc.SQLAlchemyError):
             LOG.error('The database is away or refuses; trying again in %d s. %s', pause, engine.describe(error))
         elif isinstance(error, errors.CloudKittyError):
@@ -159,6 +162,7 @@ class Worker:
     def _fetch(self, now: datetime.datetime) -> None:
         """Ask which scopes to rate; while the fetcher fails, those it listed last are."""
         self._asked = (period.to_epoch(now), self.LIST_LIFE)
+        problem: Exception | None = None
         try:
             self._listed = sorted(set(self._fetcher.get_tenants()))
             self._listed_at = now
@@ -166,10 +170,13 @@ class Worker:
         except Exception as error:
             # A plugin, and whatever it talks to: what we know already goes on.
             self._asked = (period.to_epoch(now), self.LONGEST_PAUSE)
-            if self._listed is None:
-                LOG.error('The scopes cannot be listed: %s', error)
-            else:
-                LOG.warning('The scopes cannot be listed (%s); using the list of %s.', error, self._listed_at)
+            problem = error
+        if problem is None:
+            return
+        if self._listed is None:
+            LOG.error('The scopes cannot be listed: %s', problem)
+        else:
+            LOG.warning('The scopes cannot be listed (%s); using the list of %s.', problem, self._listed_at)
 
     def _read(self, ids: Collection[str] | None = None) -> list[scope.State]:
         return scopes.list_states(self._database, self._identity, ids, active=True)

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+
+import pytest
+
+from cloudkitty.processor import rpc
+
+
+@pytest.mark.parametrize(
+    ('method', 'args'),
+    [
+        ('reload_modules', {}),
+        ('reload_module', {'name': 'hashmap'}),
+        ('enable_module', {'name': 'hashmap'}),
+        ('disable_module', {'name': 'hashmap'}),
+    ],
+)
+def test_every_message_has_the_rules_looked_at(method, args):
+    calls = []
+    getattr(rpc.RatingEndpoint(lambda: calls.append(1)), method)({}, **args)
+    assert calls == [1]
+
+
+def test_endpoint_takes_messages_of_both_eras():
+    target = rpc.RatingEndpoint.target
+    assert (target.namespace, target.version) == ('rating', '1.1')
