@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whole passes on real databases: what is rated, when, and by whom."""
+
+import datetime
+import logging
+import zoneinfo
+
+import pytest
+
+from cloudkitty import errors
+from cloudkitty import period
+from cloudkitty.db import models
+from cloudkitty.db import scopes
+from cloudkitty.processor import planner
+from cloudkitty.tests import samples
+from cloudkitty.tests.functional.processor import deployment
+
+HOUR = samples.HOUR
+JUNE = samples.JUNE
+
+
+def test_new_scope_is_rated_from_the_month_on(cloud):
+    assert cloud.worker.run_pass() > 1
+    assert cloud.points() == [
+        (0, scope_id, name, 1, price) for scope_id in 'ab' for name, price in (('cpu', 2), ('disk', 3))
+    ]
+    assert cloud.clock_of('a') == 0
+    assert cloud.statuses('a', 'cpu') == ['rated']
+
+
+def test_first_period_waits_like_any_other(small):
+    small.clock.advance(-1)
+    small.run()
+    assert small.points() == []
+    small.clock.advance(1)
+    small.run()
+    assert len(small.points()) == 4
+
+
+@pytest.mark.parametrize(
+    ('zone', 'first'),
+    [('UTC', 0), ('Europe/Paris', -2), ('Asia/Kolkata', -6), ('America/New_York', 4)],
+)
+def test_month_begins_in_the_zone_of_the_calendar(sqlite, zone, first):
+    small = deployment.Deployment(sqlite, 'a', zone=zoneinfo.ZoneInfo(zone))
+    small.clock.advance(12 * HOUR)
+    small.run()
+    assert small.points()[0][0] == first
+
+
+def test_scope_seen_on_the_twentieth_is_rated_from_the_first(cloud):
+    cloud.clock.advance(19 * 24 * HOUR)
+    cloud.run()
+    assert cloud.clock_of('a') == 19 * 24
+    assert cloud.total('project_id') == {('a',): 5 * 457, ('b',): 5 * 457}
+    assert cloud.statuses('b', 'disk') == ['rated'] * 457
+
+
+def test_backlog_of_scopes_of_one_phase_is_one_batch(small):
+    small.clock.advance(23 * HOUR)
+    small.run()
+    assert [(batch.scope_ids, batch.count) for batch in small.source.batches] == [(('a', 'b'), 24)]
+
+
+def test_live_period_goes_before_the_backlog(small):
+    small.run()
+    small.fetcher.ids = ['a', 'b', 'c']
+    small.source.batches.clear()
+    small.clock.advance(5 * HOUR)
+    scopes.ensure(small.database, ['c'], small.identity, samples.instant(JUNE - 10 * HOUR), HOUR)
+    small.run()
+    assert [batch.scope_ids for batch in small.source.batches] == [('a', 'b'), ('c',)]
+
+
+def test_collector_may_answer_a_part(cloud):
+    cloud.source.part = (1, 3)
+    cloud.clock.advance(6 * HOUR)
+    cloud.run()
+    assert [cloud.clock_of(scope_id) for scope_id in 'ab'] == [6, 6]
+    assert cloud.total('project_id') == {('a',): 35, ('b',): 35}
+    assert cloud.source.batches[0].scope_ids == ('a',)
+    assert cloud.source.batches[0].count == 3
+
+
+def test_second_pass_finds_nothing_to_do(small):
+    small.run()
+    small.run()
+    assert len(small.source.batches) == 1
+
+
+def test_worker_sleeps_until_the_next_period_is_due(small):
+    small.clock.advance(HOUR - 100)
+    assert small.worker.run_pass() == 100
+    small.clock.advance(100)
+    small.run()
+    assert small.clock_of('a') == 1
+
+
+def test_worker_never_sleeps_longer_than_its_limit(small):
+    assert small.worker.run_pass() == small.worker.LONGEST_SLEEP
+
+
+def test_clock_set_back_rates_nothing_twice(cloud):
+    cloud.run(hours=3)
+    before = cloud.points()
+    cloud.clock.advance(-40 * HOUR)
+    cloud.run(hours=30)
+    assert cloud.points() == before
+
+
+def test_inactive_scope_is_deferred_not_skipped(cloud):
+    cloud.run()
+    owner = cloud.state('a').scope
+    scopes.set_active(cloud.database, owner, False, cloud.clock())
+    cloud.run(hours=3)
+    assert (cloud.clock_of('a'), cloud.clock_of('b')) == (0, 3)
+    scopes.set_active(cloud.database, owner, True, cloud.clock())
+    cloud.run()
+    assert (cloud.clock_of('a'), cloud.bill('a')) == (3, 20)
+
+
+def test_gone_scope_is_rated_to_its_last_hour_and_resumes_when_it_is_back(cloud):
+    cloud.run()
+    cloud.fetcher.ids = ['b']
+    cloud.clock.advance(1800)
+    cloud.run(hours=6)
+    # Missed at 03:30, while the hour from 03:00 was running.
+    assert (cloud.clock_of('a'), cloud.clock_of('b')) == (3, 6)
+    cloud.fetcher.ids = ['a', 'b']
+    cloud.run(hours=1)
+    assert (cloud.clock_of('a'), cloud.clock_of('b')) == (7, 7)
+    assert cloud.bill('a') == cloud.bill('b') == 40
+
+
+def test_changed_identity_goes_on_from_the_newest_clock(cloud, caplog):
+    cloud.run(hours=4)
+    cloud.identity = scopes.Identity('project_id', 'source', 'prometheus')
+    cloud.worker = cloud.make_worker()
+    cloud.run(hours=2)
+    assert cloud.clock_of('a') == 6
+    assert cloud.bill('a') == 35
+    assert [record for record in caplog.records if 'was rated by another' in record.getMessage()]
+
+
+def test_fetcher_that_fails_keeps_the_last_list(small, caplog):
+    small.run()
+    small.fetcher.error = errors.TransientSourceError('Keystone answers HTTP 503.')
+    small.run(hours=2)
+    assert small.clock_of('a') == 2
+    assert 'using the list of 2026-06-01 02:00:01' in caplog.text
+
+
+def test_fetcher_that_never_answered_is_an_error_and_asked_again(small, caplog):
+    small.fetcher.error = errors.TransientSourceError('Keystone answers HTTP 503.')
+    assert small.worker.run_pass() == small.worker.FIRST_PAUSE
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    small.fetcher.error = None
+    small.run()
+    assert small.clock_of('a') == 0
+
+
+def test_scopes_are_listed_anew_every_few_minutes_only(small):
+    for _ in range(4):
+        small.clock.advance(100)
+        small.run()
+    assert small.fetcher.calls == 2
+
+
+def test_scope_changed_under_the_worker_is_dropped_and_done_next(cloud):
+    cloud.clock.advance(2 * HOUR)
+
+    def disturb(batch):
+        cloud.source.before = lambda batch: None
+        with cloud.database.writer() as session:
+            guards = scopes.guard_ids(session, ['a'])
+            scopes.lock(session, guards.values())
+            scopes.advance(session, guards.values())
+
+    cloud.source.before = disturb
+    cloud.run()
+    assert [batch.scope_ids for batch in cloud.source.batches] == [('a', 'b'), ('a',)]
+    assert cloud.total('project_id') == {('a',): 15, ('b',): 15}
+
+
+def test_scope_that_is_dropped_twice_is_planned_alone_one_period_at_a_time(small):
+    small.clock.advance(2 * HOUR)
+    disturbed = []
+
+    def disturb(batch):
+        if 'a' in batch.scope_ids and len(disturbed) < 2:
+            disturbed.append(batch)
+            with small.database.writer() as session:
+                scopes.advance(session, scopes.guard_ids(session, ['a', 'b']).values())
+
+    small.source.before = disturb
+    small.run()
+    assert [(batch.scope_ids, batch.count) for batch in small.source.batches] == [
+        (('a', 'b'), 3), (('a', 'b'), 3), (('a',), 1), (('b',), 1), (('a', 'b'), 2),
+    ]  # fmt: skip
+    assert small.total('project_id') == {('a',): 15, ('b',): 15}
+
+
+def test_two_workers_without_coordination_bill_once(cloud):
+    other = cloud.make_worker()
+    cloud.clock.advance(5 * HOUR)
+    nested = []
+
+    def meddle(batch):
+        # The other worker does the same work, from planning to commit, between this one's plan and its commit.
+        if not nested:
+            nested.append(1)
+            other.run_pass()
+
+    cloud.source.before = meddle
+    cloud.run()
+    cloud.run(hours=2)
+    other.run_pass()
+    assert cloud.total('project_id') == {('a',): 40, ('b',): 40}
+    assert cloud.statuses('a', 'cpu') == ['rated'] * 8
+    assert len(cloud.points()) == 2 * 2 * 8
+
+
+class Killed(BaseException):
+    """What no handler may catch: as if the process had gone."""
+
+
+@pytest.mark.parametrize('after', [False, True], ids=['before the commit', 'after the commit'])
+def test_kill_at_any_transaction_loses_and_doubles_nothing(sqlite, monkeypatch, after):
+    cloud = deployment.Deployment(sqlite, 'a', 'b')
+    cloud.limits = planner.Limits(scopes=1, cells=2)
+    cloud.source.fail('b', 'disk', JUNE + HOUR)
+    repeat = type(sqlite).repeat
+    countdown = [0]
+
+    def killing_repeat(self, function, attempts=10):
+        countdown[0] -= 1
+        if countdown[0] or after:
+            result = repeat(self, function, attempts)
+            if countdown[0]:
+                return result
+        else:
+            with self.writer() as session:
+                function(session)
+                raise Killed
+        raise Killed
+
+    monkeypatch.setattr(type(sqlite), 'repeat', killing_repeat)
+    deaths = 0
+    for number in range(40):
+        cloud.clock.advance(HOUR)
+        cloud.worker = cloud.make_worker()
+        countdown[0] = 1 + number % 5
+        try:
+            cloud.run()
+        except Killed:
+            deaths += 1
+        if number == 20:
+            cloud.source.troubles.clear()
+    countdown[0] = 10**9
+    cloud.worker = cloud.make_worker()
+    cloud.run(hours=2)
+    assert deaths > 20
+    hours = cloud.clock_of('a') + 1
+    assert cloud.total('project_id') == {('a',): 5 * hours, ('b',): 5 * hours}
+    assert cloud.points() == [
+        (hour, scope_id, name, 1, price)
+        for hour in range(hours)
+        for scope_id in 'ab'
+        for name, price in (('cpu', 2), ('disk', 3))
+    ]
+    assert cloud.failures() == []
+
+
+def test_batch_that_raises_keeps_no_other_from_being_rated(small, caplog):
+    scopes.ensure(small.database, ['b'], small.identity, samples.instant(JUNE - 5 * HOUR), HOUR)
+
+    def fail(batch):
+        if 'a' in batch.scope_ids:
+            raise ZeroDivisionError('a bug')
+
+    small.source.before = fail
+    small.run()
+    assert small.clock_of('b') == 0
+    assert 'the batch of 1 scopes (a, ...) failed' in caplog.text
+    small.source.before = lambda batch: None
+    small.run()
+    assert small.clock_of('a') == -1
+    small.clock.advance(60)
+    small.run()
+    assert small.clock_of('a') == 0
+
+
+def test_database_without_tables_is_no_reason_to_end(empty_database, caplog):
+    cloud = deployment.Deployment.__new__(deployment.Deployment)
+    cloud.__dict__ |= {
+        'database': empty_database,
+        'clock': lambda: samples.instant(JUNE),
+        'fetcher': deployment.fakes.FakeFetcher('a'),
+        'source': None,
+        'metrics': (),
+        'modules': None,
+        'identity': samples.IDENTITY,
+        'limits': planner.Limits(1, 1),
+        'zone': period.UTC,
+    }
+    worker = cloud.make_worker()
+    worker.FIRST_PAUSE = 0
+    seen = []
+
+    def stop_soon(seconds):
+        seen.append(seconds)
+        if len(seen) == 3:
+            worker.stop()
+
+    worker._wake.wait = stop_soon
+    worker.run()
+    assert len(seen) == 3
+    assert 'The database is away or refuses' in caplog.text
+
+
+def test_what_has_to_be_known_first_is_asked_until_it_is_well(small):
+    answers = [errors.ConfigurationError('[storage] backend is not set'), None]
+
+    def check():
+        answer = answers.pop(0)
+        if answer:
+            raise answer
+
+    small.worker._check = check
+    with pytest.raises(errors.ConfigurationError):
+        small.worker.run_pass()
+    assert small.points() == []
+    small.run()
+    small.run()
+    assert len(small.points()) == 4
+
+
+def test_stopped_worker_ends_after_the_batch_in_hand(small):
+    small.limits = planner.Limits(scopes=1, cells=1)
+    small.worker = small.make_worker()
+    small.clock.advance(5 * HOUR)
+    small.source.before = lambda batch: small.worker.stop()
+    small.worker.run()
+    assert len(small.source.batches) == 1
+    assert len(small.points()) == 2
+
+
+def test_wake_is_remembered(small):
+    small.worker.wake()
+    waits = []
+
+    def wait(seconds):
+        waits.append(small.worker._wake.is_set())
+        small.worker.stop()
+
+    small.worker._wake.wait = wait
+    small.worker.run()
+    assert waits == [True]
+
+
+def test_new_period_goes_first_when_a_long_plan_gets_old(small):
+    small.limits = planner.Limits(scopes=100, cells=2)
+    small.worker = small.make_worker()
+    small.run()
+    scopes.ensure(small.database, ['c'], small.identity, samples.instant(JUNE - 8 * HOUR), HOUR)
+    small.fetcher.ids.append('c')
+    small.clock.advance(HOUR - 65)
+    small.source.batches.clear()
+    small.source.before = lambda batch: small.clock.advance(61)
+    small.run()
+    assert [batch.scope_ids for batch in small.source.batches][:4] == [('c',), ('c',), ('a', 'b'), ('c',)]
+
+
+def test_states_of_an_old_release_go_on(cloud):
+    with cloud.database.writer() as session:
+        session.add(
+            models.State(
+                identifier='a',
+                last_processed_timestamp=datetime.datetime(2026, 5, 31, 20),
+                scope_activation_toggle_date=datetime.datetime(2026, 5, 1),
+                active=True,
+            )
+        )
+    cloud.run()
+    assert cloud.points()[0][:2] == (-3, 'a')
+    assert (cloud.bill('a'), cloud.bill('b')) == (20, 5)
