@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Puts the API together: options in, a WSGI application out.
+
+Under somebody else's server it is made once, at import of :mod:`cloudkitty.wsgi.api`.
+"""
+
+from collections.abc import Sequence
+import logging
+import os
+import sys
+from typing import Any
+
+from oslo_config import cfg
+from paste.deploy import loadwsgi
+import pecan
+
+from cloudkitty import conf as options
+from cloudkitty import errors
+from cloudkitty import messaging
+from cloudkitty import service
+from cloudkitty import storage
+from cloudkitty.api import context
+from cloudkitty.api import hooks
+from cloudkitty.api import middleware
+from cloudkitty.api import policy
+from cloudkitty.api import root
+from cloudkitty.db import engine
+
+PROGRAM = 'cloudkitty-api'
+
+
+def build_wsgi_app(
+    argv: Sequence[str] | None = None, conf: Any = None, config_files: Sequence[str] | None = None
+) -> Any:
+    """Return the application of the paste file of the configuration, its filters included.
+
+    :param argv: options of the command line; None: none, for the one of this process belongs to whoever hosts us.
+    :param conf: oslo.config object to read them into; None: the global one, as libraries expect of a process.
+    :param config_files: in place of those in the usual places.
+    :raises ConfigurationError: an option, the paste file or a plugin name is wrong.
+    """
+    conf = cfg.CONF if conf is None else conf
+    service.prepare_service(list(argv or ()), config_files=config_files, conf=conf, program=PROGRAM)
+    return load_app(conf)
+
+
+def load_app(conf: Any) -> Any:
+    """Return the application for *conf*, which is read already; see :func:`build_wsgi_app`."""
+    path = find_paste_file(conf)
+    name = 'cloudkitty+%s' % conf.auth_strategy
+    try:
+        # Not loadapp(): it would put the options through a text file's substitution.
+        loader = loadwsgi.ConfigLoader(path)
+        return loader.get_app(name, global_conf=_globals(conf))
+    except (LookupError, ImportError, OSError, loadwsgi.ConfigParser.Error) as error:
+        raise errors.ConfigurationError('%s: %s' % (path, ' '.join(str(error).split()))) from error
+
+
+def _globals(conf: Any) -> dict[str, Any]:
+    """Return what filters of the paste file find in its global configuration."""
+    result = {middleware.CONF: conf}
+    files = [path for path in conf.config_file or () if os.path.exists(path)]
+    if files:
+        # Filters of oslo.middleware read the options themselves, from one file.
+        result['oslo_config_file'] = files[-1]
+    return result
+
+
+def find_paste_file(conf: Any) -> str:
+    """Return the path of the paste file; raise ConfigurationError if there is none.
+
+    A relative name is looked up next to the configuration files, in the places they may be in, then where the package
+    was installed with its data.
+    """
+    name = conf.api_paste_config
+    if os.path.isabs(name):
+        found = name if os.path.exists(name) else None
+    else:
+        installed = os.path.join(sys.prefix, 'etc', 'cloudkitty', name)
+        found = conf.find_file(name) or (installed if os.path.exists(installed) else None)
+    if found is None:
+        raise errors.ConfigurationError(
+            'The paste file %s is not there. Copy etc/cloudkitty/api_paste.ini to /etc/cloudkitty, or name another one '
+            'by [DEFAULT] api_paste_config.' % name
+        )
+    return os.path.abspath(found)
+
+
+def app_factory(global_conf: dict[str, Any], **local_conf: str) -> Any:
+    """Return the application without filters, for paste."""
+    conf = global_conf.get(middleware.CONF)
+    if conf is None:
+        # Somebody else loads the paste file.
+        conf = service.prepare_service([], conf=cfg.CONF, program=PROGRAM)
+    return make_app(make_deployment(conf))
+
+
+def make_deployment(conf: Any) -> context.Deployment:
+    """Return what the service works with, by *conf*; nothing is connected yet."""
+    database = engine.from_options(conf)
+    enforcer = policy.make_enforcer(conf) if conf.auth_strategy == 'keystone' else None
+    if enforcer is not None:
+        enforcer.load_rules()
+    return context.Deployment(
+        conf=conf,
+        database=database,
+        storage=storage.from_options(conf, database),
+        notifier=messaging.Notifier(conf),
+        metrics=context.Metrics(conf.collect.metrics_conf, conf.collect.scope_key),
+        enforcer=enforcer,
+        zone=options.zone(conf),
+    )
+
+
+def make_app(deployment: context.Deployment) -> Any:
+    """Return the application without filters for *deployment*."""
+    # What it logs as an ERROR is the caller's: types that it cannot accept, text that is not UTF-8.
+    logging.getLogger('pecan.core').setLevel(logging.CRITICAL)
+    application = pecan.Pecan(
+        root.RootController(),
+        default_renderer='json',
+        hooks=[hooks.ContextHook(deployment), hooks.FaultHook(deployment.conf.api.pecan_debug)],
+        force_canonical=False,
+        guess_content_type_from_ext=False,
+    )
+    return middleware.CleanPath(application)

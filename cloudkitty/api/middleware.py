@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""WSGI filters of ours for the paste file, and what cleans a path up before pecan sees it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from keystonemiddleware import auth_token
+
+#: Under this key of paste's global configuration the application hands the options to its filters.
+CONF = 'cloudkitty.conf'
+
+
+class AuthTokenMiddleware(auth_token.AuthProtocol):
+    """Validates tokens, but for a few routes that everybody may ask.
+
+    :param conf: options of keystonemiddleware.
+    :param public_routes: paths without a trailing slash; only these themselves, nothing below.
+    """
+
+    def __init__(self, app: Any, conf: dict[str, Any], public_routes: tuple[str, ...] = ()) -> None:
+        self._public_routes = public_routes
+        super().__init__(app, conf)
+
+    def process_request(self, request: Any) -> Any:
+        """Return an answer to refuse *request*, or None to let it in."""
+        if request.path_info.rstrip('/') in self._public_routes:
+            # Nobody has checked what the caller says about himself.
+            request.remove_auth_headers()
+            return None
+        return super().process_request(request)
+
+    @classmethod
+    def factory(cls, global_conf: dict[str, Any], **local_conf: str) -> Callable[[Any], 'AuthTokenMiddleware']:
+        """Return what paste wraps applications with."""
+        routes = local_conf.pop('acl_public_routes', '')
+        public = tuple(route.strip().rstrip('/') for route in routes.split(',') if route.strip())
+        conf: dict[str, Any] = dict(local_conf)
+        if global_conf.get(CONF) is not None:
+            conf['oslo_config_config'] = global_conf[CONF]
+        return lambda app: cls(app, conf.copy(), public)
+
+
+class CleanPath:
+    """Takes doubled and trailing slashes out of the path, and what is not UTF-8."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ.get('PATH_INFO', '').encode('latin-1').decode('utf-8', 'replace')
+        clean = '/' + '/'.join(segment for segment in path.split('/') if segment)
+        environ['PATH_INFO'] = clean.encode('utf-8').decode('latin-1')
+        return self._app(environ, start_response)

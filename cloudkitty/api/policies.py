@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy rules and their defaults; the names are a promise to operators.
+
+Source: API contract, section 5.
+"""
+
+from oslo_policy import policy
+
+ADMIN = 'role:admin'
+EVERYBODY = ''
+READER_OR_ADMIN = 'rule:project_reader_or_admin'
+
+_BASES = (
+    ('context_is_admin', ADMIN, 'Who sees the data of every project.'),
+    (
+        'admin_or_owner',
+        'is_admin:True or (role:admin and is_admin_project:True) or project_id:%(project_id)s',
+        'Deprecated since 22.0.0; no default uses it any more.',
+    ),
+    ('default', EVERYBODY, 'What holds for a rule that does not exist.'),
+    ('project_member_api', 'role:member and project_id:%(project_id)s', 'Members, of their own project.'),
+    ('project_reader_api', 'role:reader and project_id:%(project_id)s', 'Readers, of their own project.'),
+    ('project_member_or_admin', 'rule:project_member_api or rule:context_is_admin', 'Members and administrators.'),
+    ('project_reader_or_admin', 'rule:project_reader_api or rule:context_is_admin', 'Readers and administrators.'),
+)
+_MODULE_CONFIG = '/v1/rating/module_config/{module}'
+_OPERATIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
+    (
+        'info:list_services_info',
+        EVERYBODY,
+        'List the metrics, under their old name. The rule of the metrics is asked instead.',
+        (('GET', '/v1/info/services'),),
+    ),
+    (
+        'info:get_service_info',
+        EVERYBODY,
+        'Get a metric, under its old name. The rule of the metrics is asked instead.',
+        (('GET', '/v1/info/services/{service_id}'),),
+    ),
+    (
+        'info:list_metrics_info',
+        EVERYBODY,
+        'List the metrics.',
+        (('GET', '/v1/info/metrics'), ('GET', '/v1/info/services')),
+    ),
+    (
+        'info:get_metric_info',
+        EVERYBODY,
+        'Get a metric.',
+        (('GET', '/v1/info/metrics/{metric_id}'), ('GET', '/v1/info/services/{service_id}')),
+    ),
+    ('info:get_config', EVERYBODY, 'Get the metrics file.', (('GET', '/v1/info/config'),)),
+    ('rating:list_modules', ADMIN, 'List the rating modules.', (('GET', '/v1/rating/modules'),)),
+    ('rating:get_module', ADMIN, 'Get a rating module.', (('GET', '/v1/rating/modules/{module_id}'),)),
+    (
+        'rating:update_module',
+        ADMIN,
+        'Enable or disable a rating module, set its priority.',
+        (('PUT', '/v1/rating/modules/{module_id}'),),
+    ),
+    (
+        'rating:module_config',
+        ADMIN,
+        'Read and change the configuration of a rating module, have the processors read it anew.',
+        (
+            ('GET', '/v1/rating/reload_modules'),
+            ('GET', _MODULE_CONFIG),
+            ('POST', _MODULE_CONFIG),
+            ('PUT', _MODULE_CONFIG),
+            ('DELETE', _MODULE_CONFIG),
+        ),
+    ),
+    ('report:list_tenants', ADMIN, 'List the projects that were rated.', (('GET', '/v1/report/tenants'),)),
+    ('report:get_summary', READER_OR_ADMIN, 'Get a summary of prices.', (('GET', '/v1/report/summary'),)),
+    ('report:get_total', READER_OR_ADMIN, 'Get a total of prices.', (('GET', '/v1/report/total'),)),
+    ('storage:list_data_frames', READER_OR_ADMIN, 'List rated data.', (('GET', '/v1/storage/dataframes'),)),
+)
+
+
+def list_rules() -> list[policy.RuleDefault]:
+    """Return every rule with its default."""
+    bases = [policy.RuleDefault(name, check, description) for name, check, description in _BASES]
+    return bases + [
+        policy.DocumentedRuleDefault(
+            name,
+            check,
+            description,
+            [{'method': method, 'path': path} for method, path in operations],
+            scope_types=['project'],
+        )
+        for name, check, description, operations in _OPERATIONS
+    ]

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the handlers of the v1 API are exposed: arguments in, policy, answer out.
+
+A resource is a :class:`Controller`; a handler of it is a method under :func:`expose`, which names the type of the
+answer, those of its arguments and the policy rule::
+
+    class FieldsController(rest.Controller):
+        @rest.expose(FieldCollection, types.text, rule='rating:module_config')
+        def get_all(self, service_id): ...
+
+        @rest.expose(Field, body=Field, status=201, rule='rating:module_config')
+        def post(self, field):
+            made = store.create_field(rest.deployment().database, field.service_id, field.name)
+            rest.point_to(made.id)
+            return Field(...)
+
+        @rest.expose(None, types.text, status=204, rule='rating:module_config')
+        def delete(self, field_id): ...
+
+Which method is called follows from pecan's :class:`~pecan.rest.RestController`: ``get_all``, ``get_one``, ``post``,
+``put``, ``delete``, sub-resources as class attributes, and verbs on a collection by ``_custom_actions``.
+
+An argument is given by a segment of the path, by the query, or, where no handler's *body* is declared, by a member of
+a JSON body, whatever the method. What a typed *body* lacks in the path, it gives itself: ``PUT .../mappings`` with a
+``mapping_id`` inside. Without a default an argument is required. These are 400, naming the argument or member: one
+that is missing or unknown, one that is given twice (path and query may agree), a value of a wrong type, null or a
+missing value in a mandatory member, and a body that is no JSON object. More segments than arguments are 404.
+
+A handler gets values already checked by :mod:`cloudkitty.api.types`; of a typed body, members the caller did not send
+are :data:`wsme.types.Unset` or their default, and null ones None. It returns an object, or raises one of
+:mod:`cloudkitty.errors`, which :mod:`cloudkitty.api.hooks` turns into a fault.
+
+Source: API contract, sections 1.4, 1.5 and 1.7.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import functools
+import inspect
+import json
+import types as python_types
+from typing import Any
+import urllib.parse
+
+import pecan
+from pecan import rest
+import pecan.util
+from webob import exc
+import wsme.api
+import wsme.types
+from wsmeext import pecan as wsme_pecan
+
+from cloudkitty import errors
+from cloudkitty.api import context
+from cloudkitty.api import policy
+from cloudkitty.api import types
+
+JSON_TYPES = ('application/json', 'text/javascript', 'application/javascript')
+FORM_TYPE = 'application/x-www-form-urlencoded'
+_MISSING = object()
+
+
+class UnsupportedMediaType(errors.BadRequest):
+    code = 415
+
+
+class Controller(rest.RestController):
+    """A resource. Names that begin with an underscore are no part of any URL."""
+
+    def _lookup_child(self, remainder: str) -> Any:
+        if remainder.startswith('_') or isinstance(getattr(type(self), remainder, None), python_types.FunctionType):
+            found = None if remainder.startswith('_') else getattr(self, remainder)
+            return found if getattr(found, 'exposed', False) else None
+        found = getattr(self, remainder, None)
+        return found if hasattr(found, '_route') or hasattr(found, '_lookup') else None
+
+    @pecan.expose()
+    def _route(self, args: list[str], request: Any = None) -> Any:
+        try:
+            return super()._route(args, request)
+        except exc.HTTPMethodNotAllowed as error:
+            # Each resource on the way writes down what it allows; the innermost is the one that was asked for.
+            error.allowed = getattr(error, 'allowed', error.allow)
+            error.allow = error.allowed
+            raise
+
+
+def deployment() -> context.Deployment:
+    """Return what the service works with: database, storage, options."""
+    found: context.Deployment = pecan.request.deployment
+    return found
+
+
+def caller() -> context.RequestContext:
+    """Return who asks."""
+    found: context.RequestContext = pecan.request.context
+    return found
+
+
+def authorize(rule: str, project_id: str | None = None) -> None:
+    """Raise Forbidden unless the caller may do *rule*.
+
+    :param project_id: whose data it is about; None: everybody's, or nobody's.
+    """
+    policy.authorize(deployment().enforcer, caller(), rule, project_id)
+
+
+def point_to(id_: str) -> None:
+    """Say in the answer's ``Location`` where the object *id_* of the collection asked for is."""
+    url = pecan.request.path_url.rstrip('/')
+    if pecan.request.path_info.rstrip('/').rpartition('/')[2] != id_:
+        url += '/' + urllib.parse.quote(id_, safe='')
+    pecan.response.location = url
+
+
+def expose(
+    result: Any,
+    *arguments: Any,
+    body: Any = None,
+    status: int = 200,
+    rule: str | None = None,
+    owner: Callable[..., str | None] | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that makes a method of a :class:`Controller` a handler.
+
+    :param result: type of the answer, None: there is none.
+    :param arguments: types of the arguments, in order.
+    :param body: type of the last argument, which the body is as a whole.
+    :param status: of the answer.
+    :param rule: of the policy; None: the way to the controller is guarded already.
+    :param owner: called with the arguments by name, returns the project whose data they ask for.
+    """
+
+    def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
+        options = {} if body is None else {'body': body}
+        wsme.api.signature(result, *arguments, status_code=status, **options)(method)
+        definition = wsme.api.FunctionDefinition.get(method)
+        definition.resolve_types(wsme.types.registry)
+
+        @functools.wraps(method)
+        def handle(self: Any, *path: str) -> Any:
+            values = bind(definition, path, pecan.request)
+            if rule is not None:
+                authorize(rule, None if owner is None else owner(**values))
+            found = method(self, **values)
+            pecan.response.status = status
+            if result is None:
+                pecan.request.pecan['content_type'] = None
+                pecan.response.content_type = None
+                return ''
+            return {'datatype': definition.return_type, 'result': found}
+
+        for decorator in (
+            wsme_pecan.pecan_json_decorate,
+            wsme_pecan.pecan_xml_decorate,
+            wsme_pecan.pecan_text_xml_decorate,
+        ):
+            decorator(handle)
+        pecan.util._cfg(handle)['content_type'] = JSON_TYPES[0]
+        # Pecan is to hand over the path alone: it would mix the query and the body into it.
+        pecan.util._cfg(handle)['argspec'] = inspect.getfullargspec(_take_path)
+        handle._wsme_definition = definition  # type: ignore[attr-defined]
+        handle.rule = rule  # type: ignore[attr-defined]
+        return handle
+
+    return decorate
+
+
+def _take_path(self: Any, *path: str) -> None:
+    """The signature that pecan sees."""
+
+
+def bind(definition: wsme.api.FunctionDefinition, path: tuple[str, ...], request: Any) -> dict[str, Any]:
+    """Return {argument: value} of *request* for the handler that *definition* describes; see above."""
+    arguments = definition.arguments
+    typed = arguments[-1] if definition.body_type is not None else None
+    named = arguments[:-1] if typed is not None else arguments
+    if len(path) > len(named):
+        raise errors.NotFound('There is nothing at %s.' % request.path_info)
+    body = _read_body(request)
+    found = _combine(
+        {argument.name: segment for argument, segment in zip(named, path, strict=False)},
+        _read_query(request),
+        {argument.name for argument in named},
+        None if typed is None else body,
+        body if typed is None else {},
+    )
+    values = {}
+    for argument in named:
+        value = found.get(argument.name, _MISSING)
+        value = _MISSING if value is _MISSING else _convert_argument(argument.datatype, value, argument.name)
+        if value is _MISSING or value is None:
+            if argument.mandatory:
+                raise errors.BadRequest('%s is missing.' % argument.name)
+            value = argument.default
+        values[argument.name] = value
+    if typed is not None:
+        if not isinstance(body, dict):
+            raise errors.BadRequest('The body must be a JSON object, a %s.' % typed.name)
+        values[typed.name] = convert(typed.datatype, body, '')
+    return values
+
+
+def _combine(
+    path: Mapping[str, Any],
+    query: Mapping[str, Any],
+    names: set[str],
+    object_: Any,
+    members: Any,
+) -> dict[str, Any]:
+    """Return the raw value of each argument that is given.
+
+    :param object_: the typed body, which stands in for what nobody else gives.
+    :param members: of the untyped body.
+    """
+    if members is None:
+        members = {}
+    if not isinstance(members, dict):
+        raise errors.BadRequest('The body must be a JSON object.')
+    for source, word in ((query, 'parameter'), (members, 'member')):
+        unknown = sorted(set(source) - names)
+        if unknown:
+            raise errors.BadRequest('There is no %s "%s" here.' % (word, _shorten(unknown[0])))
+    for name in names:
+        given = [source[name] for source in (path, query, members) if name in source]
+        if len(given) > 1 and (name not in path or any(value != given[0] for value in given)):
+            raise errors.BadRequest('%s is given more than once.' % name)
+    result = {**members, **query, **path}
+    if isinstance(object_, dict):
+        result.update({name: object_[name] for name in names - set(result) if name in object_})
+    return result
+
+
+def _read_query(request: Any) -> dict[str, Any]:
+    """Return the parameters of the query and of a form; of a repeated one the last."""
+    result = dict(request.GET.items())
+    if request.content_type == FORM_TYPE and request.method != 'GET':
+        result.update(request.POST.items())
+    return result
+
+
+def _read_body(request: Any) -> Any:
+    """Return the JSON of the body, None for an empty one; numbers with a fraction are Decimal."""
+    if not request.body or request.content_type == FORM_TYPE:
+        return None
+    if request.content_type not in JSON_TYPES:
+        raise UnsupportedMediaType('Content-Type must be application/json.')
+    try:
+        found = json.loads(request.body.decode('utf-8'), parse_float=types.parse_decimal, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise errors.BadRequest('The body is not valid JSON.') from error
+    if found is None:
+        raise errors.BadRequest('The body must be a JSON object, not null.')
+    return found
+
+
+def _refuse(word: str) -> None:
+    raise ValueError('%s is no JSON.' % word)
+
+
+def _convert_argument(datatype: Any, value: Any, name: str) -> Any:
+    if value == '' and getattr(datatype, 'is_absent_when_empty', False):
+        return _MISSING
+    return convert(datatype, value, name)
+
+
+def convert(datatype: Any, value: Any, name: str) -> Any:
+    """Return *value*, JSON or the text of a query, as *datatype* says; raise BadRequest that names the member.
+
+    :param name: of the member; '' for a body as a whole.
+    """
+    if value is None:
+        if not getattr(datatype, 'takes_null', True):
+            raise errors.BadRequest('%s: null makes no sense here.' % name)
+        return None
+    if wsme.types.iscomplex(datatype):
+        return _convert_object(datatype, value, name)
+    if isinstance(datatype, wsme.types.ArrayType):
+        if not isinstance(value, list):
+            raise errors.BadRequest('%s: expected a list.' % name)
+        return [convert(datatype.item_type, item, '%s[%d]' % (name, index)) for index, item in enumerate(value)]
+    if isinstance(datatype, wsme.types.DictType):
+        if not isinstance(value, dict):
+            raise errors.BadRequest('%s: expected an object.' % name)
+        return {key: convert(datatype.value_type, item, '%s.%s' % (name, key)) for key, item in value.items()}
+    try:
+        return datatype.frombasetype(value)
+    except ValueError as error:
+        raise errors.BadRequest('%s: %s, not %s.' % (name, error, _shorten(value))) from error
+
+
+def _convert_object(datatype: Any, value: Any, name: str) -> Any:
+    if not isinstance(value, dict):
+        raise errors.BadRequest('%s: expected an object.' % (name or 'The body'))
+    prefix = name + '.' if name else ''
+    attributes = wsme.types.list_attributes(datatype)
+    unknown = sorted(set(value) - {attribute.name for attribute in attributes})
+    if unknown:
+        raise errors.BadRequest('There is no member "%s%s" here.' % (prefix, _shorten(unknown[0])))
+    result = datatype()
+    for attribute in attributes:
+        path = prefix + attribute.name
+        if attribute.name in value:
+            if attribute.readonly:
+                raise errors.BadRequest('%s: it can only be read.' % path)
+            found = convert(attribute.datatype, value[attribute.name], path)
+            if found is None and attribute.mandatory:
+                raise errors.BadRequest('%s: null makes no sense here.' % path)
+            setattr(result, attribute.key, found)
+        elif attribute.mandatory:
+            raise errors.BadRequest('%s is missing.' % path)
+    return result
+
+
+def _shorten(value: Any) -> str:
+    text = value if isinstance(value, str) else str(value)
+    text = text.encode('utf-8', 'backslashreplace').decode('utf-8')
+    return text if len(text) <= 60 else text[:57] + '...'

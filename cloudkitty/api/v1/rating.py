@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v1/rating``: rating modules, and under ``module_config`` what each has of its own.
+
+Source: API contract, sections 2.3 and 2.5.
+"""
+
+from typing import Any
+
+from oslo_utils import importutils
+import pecan
+from pecan import routing
+import wsme
+import wsme.types
+
+from cloudkitty import errors
+from cloudkitty.api import rest
+from cloudkitty.api import types
+from cloudkitty.db import rule_revision
+from cloudkitty.rating import chain
+
+
+class Module(wsme.types.Base):
+    module_id = wsme.wsattr(types.Text(255), mandatory=True)
+    description = wsme.wsattr(types.text, default=None)
+    enabled = types.boolean
+    hot_config = wsme.wsattr(types.boolean, name='hot-config')
+    priority = types.integer
+
+
+class ModuleCollection(wsme.types.Base):
+    modules = [Module]
+
+
+class ModuleNotFound(errors.NotFound):
+    def __init__(self, module_id: str) -> None:
+        super().__init__('No rating module with id %s.' % module_id)
+
+
+class ModuleNotConfigurable(errors.Conflict):
+    def __init__(self, module_id: str) -> None:
+        super().__init__('Rating module %s is not configurable.' % module_id)
+
+
+class ModulesController(rest.Controller):
+    @rest.expose(ModuleCollection, rule='rating:list_modules')
+    def get_all(self) -> ModuleCollection:
+        """Return every module that is installed, by name."""
+        return ModuleCollection(modules=[_describe(name, module) for name, module in _list_modules().items()])
+
+    @rest.expose(Module, types.text, rule='rating:get_module')
+    def get_one(self, module_id: str) -> Module:
+        """Return module *module_id*."""
+        return _describe(module_id, _find_module(module_id))
+
+    @rest.expose(None, types.text, body=Module, status=302, rule='rating:update_module')
+    def put(self, module_id: str, module: Module) -> None:
+        """Enable or disable module *module_id*, set its priority: what is given and differs.
+
+        A client follows the redirection with the same request, so that a second one must change nothing.
+        """
+        found = _find_module(module_id)
+        # None and Unset say nothing.
+        if isinstance(module.enabled, bool) and module.enabled != found.enabled:
+            found.set_state(module.enabled)
+        if isinstance(module.priority, int) and module.priority != found.priority:
+            found.set_priority(module.priority)
+        rest.point_to(module_id)
+
+
+class ModuleConfigController:
+    """Mounts the controller that each module names; whoever may not configure modules does not get that far."""
+
+    @pecan.expose()
+    def _route(self, segments: list[str], request: Any = None) -> Any:
+        if not segments:
+            pecan.abort(405)
+        rest.authorize('rating:module_config')
+        module = _list_modules().get(segments[0])
+        if module is None:
+            pecan.abort(405)
+        controller = getattr(module, 'config_controller', None)
+        if controller is None:
+            raise ModuleNotConfigurable(segments[0])
+        return routing.lookup_controller(load_controller(controller)(), segments[1:], request)
+
+
+class RatingController(rest.Controller):
+    _custom_actions = {'reload_modules': ['GET']}
+
+    modules = ModulesController()
+    module_config = ModuleConfigController()
+
+    @rest.expose(None, status=204, rule='rating:module_config')
+    def reload_modules(self) -> None:
+        """Have the processors read the rules of every module anew: told now, or seen at their next batch."""
+        found = rest.deployment()
+        found.database.repeat(rule_revision.bump)
+        found.notifier.cast('reload_modules', namespace='rating', version='1.1')
+
+
+def load_controller(controller: Any) -> Any:
+    """Return the class that *controller*, ``module:Class``, ``module.Class`` or the class itself, names."""
+    return importutils.import_class(controller.replace(':', '.')) if isinstance(controller, str) else controller
+
+
+def _list_modules() -> dict[str, Any]:
+    found = rest.deployment()
+    return chain.list_modules(found.database, found.zone, found.notifier)
+
+
+def _find_module(module_id: str) -> Any:
+    try:
+        return _list_modules()[module_id]
+    except KeyError:
+        raise ModuleNotFound(module_id) from None
+
+
+def _describe(name: str, module: Any) -> Module:
+    return Module(
+        module_id=name,
+        description=getattr(module, 'description', None) or None,
+        enabled=bool(module.enabled),
+        hot_config=bool(getattr(module, 'hot_config', False)),
+        priority=module.priority or 1,
+    )
