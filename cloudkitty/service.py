@@ -28,6 +28,8 @@ def prepare_service(argv=None, config_files=None, conf=cfg.CONF, program=None):
     :param program: name that decides on ``<program>.conf`` and the log file; None means that of this process.
     :raises ConfigurationError: an option cannot be read.
     """
+    # Alembic tells at every start which parts it has.
+    log.set_defaults(default_log_levels=[*log.get_default_log_levels(), 'alembic.runtime.plugins=WARN'])
     log.register_options(conf)
     opts.set_defaults()
     options.register(conf)

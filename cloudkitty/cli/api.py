@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command ``cloudkitty-api``: serves the API by itself, in threads."""
+
+from collections.abc import Sequence
+import signal
+import socket
+import sys
+from typing import Any
+
+from oslo_config import cfg
+from waitress import server
+
+from cloudkitty import errors
+from cloudkitty import service
+from cloudkitty.api import app
+
+THREADS = 8
+_LINE = '*' * 80
+_OPTS = [
+    cfg.PortOpt('port', short='p', help='Port to listen on; default: [api] port.'),
+    cfg.HostAddressOpt('host', dest='host_ip', short='b', help='Address to listen on; default: [api] host_ip.'),
+]
+
+
+def main(argv: Sequence[str] | None = None, conf: Any = None) -> int:
+    """Serve the API until a signal comes; return the exit status.
+
+    :param argv: default that of this process. Options of the service may stand anywhere, a ``--`` before them or not.
+    """
+    conf = cfg.CONF if conf is None else conf
+    conf.register_cli_opts(_OPTS)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if '--' in arguments:
+        arguments.remove('--')
+    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGINT, _end)
+    try:
+        service.prepare_service(arguments, conf=conf, program=app.PROGRAM)
+    except SystemExit as error:
+        # The library has said what is wrong, but exits with 1 for a wrong value.
+        return 2 if error.code == 1 else int(error.code or 0)
+    except errors.CloudKittyError as error:
+        return _fail(error)
+    try:
+        serve(conf)
+    except errors.CloudKittyError as error:
+        return _fail(error)
+    return 0
+
+
+def _fail(error: errors.CloudKittyError) -> int:
+    print('%s: %s' % (app.PROGRAM, error), file=sys.stderr)
+    return 1
+
+
+def serve(conf: Any) -> None:
+    """Listen where *conf* says and answer; raise ConfigurationError where that is not possible."""
+    application = app.load_app(conf)
+    host = conf.host_ip or conf.api.host_ip
+    port = conf.api.port if conf.port is None else conf.port
+    try:
+        made = server.create_server(
+            application,
+            host=host,
+            port=port,
+            threads=THREADS,
+            # Whether a proxy is believed is an option of the filter http_proxy_to_wsgi.
+            clear_untrusted_proxy_headers=False,
+        )
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or str(error)
+        raise errors.ConfigurationError('Cannot listen on %s, port %d: %s.' % (host, port, reason)) from error
+    listeners = getattr(made, 'effective_listen', None) or [(made.effective_host, made.effective_port)]
+    print(_LINE)
+    print('STARTING test server %s.build_wsgi_app' % app.__name__)
+    print('Available at http://%s:%s/' % (socket.gethostname(), listeners[0][1]))
+    print('DANGER! For testing and small clouds only; let a web server host cloudkitty.wsgi.api:application.')
+    print(_LINE, flush=True)
+    try:
+        made.run()
+    finally:
+        made.close()
+
+
+def _end(number: int, frame: Any) -> None:
+    raise SystemExit(0)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
