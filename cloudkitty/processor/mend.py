@@ -241,6 +241,7 @@ class Mender:
         patience: pipeline.Patience,
         clock: Callable[[], datetime.datetime],
         pause: Callable[[], None] | None = None,
+        causes: pipeline.Causes | None = None,
     ) -> None:
         self._database = database
         self._collector = collector
@@ -250,7 +251,7 @@ class Mender:
         self._patience = patience
         self._clock = clock
         self._pause = pause
-        self._causes = pipeline.Causes()
+        self._causes = causes or pipeline.Causes()
 
     def mend(self, states: Mapping[str, scope.State], job: Job, way: Way, chain) -> int:
         """Mend the cells of *job* that are still in need of it; return how many points were written.

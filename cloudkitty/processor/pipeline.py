@@ -235,6 +235,7 @@ class Pipeline:
     :param metrics: the metric definitions.
     :param clock: returns the present instant.
     :param pause: called now and then during long computing, so that others get a turn.
+    :param causes: what was warned of already.
     """
 
     def __init__(
@@ -248,6 +249,7 @@ class Pipeline:
         patience: Patience,
         clock: Callable[[], datetime.datetime],
         pause: Callable[[], None] | None = None,
+        causes: Causes | None = None,
     ) -> None:
         self._database = database
         self._collector = collector
@@ -259,7 +261,7 @@ class Pipeline:
         self._patience = patience
         self._clock = clock
         self._pause = pause
-        self._causes = Causes()
+        self._causes = causes or Causes()
 
     def run(self, work: planner.Work, known: Mapping[Cell, coverage.Failure]) -> Outcome:
         """Rate *work*, or the part of it that the collector gets to; *known* are the open troubles of its scopes."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import dataclasses
 import itertools
 
+from oslo_db import exception as db_exc
 from oslo_log import log
 
 from cloudkitty import coverage
@@ -113,7 +114,7 @@ class Repair:
     def find(self, states: Iterable[scope.State], now: int) -> frozenset[str]:
         """Return the ids of the scopes among *states* of which a cell is due to be mended at *now*.
 
-        After a change of rules, all cells that lack a price are.
+        After a change of rules, and at first, all cells that lack a price are.
         """
         clocks = {state.scope.id: period.to_epoch(state.last_processed) for state in states}
         if not clocks:
@@ -126,7 +127,7 @@ class Repair:
         return frozenset(failure.scope_id for failure in found)
 
     def _hasten(self, clocks: Mapping[str, int], now: int) -> None:
-        """Make due what lacks a price."""
+        """Make due what lacks a price, and what waits to be lost although its metric is back."""
         waiting = {
             (failure.scope_id, failure.metric, failure.begin): failure
             for failure in ledger.list_failures(self._database, clocks=clocks)
@@ -134,10 +135,19 @@ class Repair:
         }
         if waiting:
             past = self._look(waiting)
-            unrated = [failure for cell, failure in waiting.items() if past.status(cell) is coverage.Status.UNRATED]
+            hopeful = [
+                failure
+                for cell, failure in waiting.items()
+                if past.status(cell) in mend.UNRATED
+                or (failure.metric in self._types and failure.next_attempt > now + self._patience.longest_pause)
+            ]
             ledger.note_failures(
-                self._database, [dataclasses.replace(failure, next_attempt=now) for failure in unrated]
+                self._database, [dataclasses.replace(failure, next_attempt=now) for failure in hopeful]
             )
+
+    @property
+    def _types(self) -> set[str]:
+        return {item.type for item in self._mender.metrics}
 
     def run(self, states: Iterable[scope.State], now: int, keep_going: Callable[[], bool] = lambda: True) -> int:
         """Mend what is due of *states* (active scopes) at *now*; return how many points were written.
@@ -151,7 +161,7 @@ class Repair:
             return 0
         known = {(failure.scope_id, failure.metric, failure.begin): failure for failure in found}
         past = self._look(known)
-        types = {item.type for item in self._mender.metrics}
+        types = self._types
         failing, unrated, lost, strange, unwanted = set(), set(), set(), [], set()
         for cell, failure in known.items():
             status = past.status(cell)
@@ -168,7 +178,7 @@ class Repair:
         ledger.forget_failures(self._database, unwanted)
         ledger.note_failures(
             self._database,
-            [dataclasses.replace(failure, next_attempt=now + self._patience.longest_pause) for failure in strange],
+            [dataclasses.replace(failure, next_attempt=failure.since + self._window + 1) for failure in strange],
         )
         self._give_up(owners, lost)
         points = 0
@@ -176,10 +186,34 @@ class Repair:
         for way, cells in self._ways(failing, unrated, past, today).items():
             rules = self._replays.get(way.digest) if way.digest else None
             for job in group(cells, self._length, self._most):
-                points += self._mender.mend(self._refresh(owners, job.scope_ids), job, way, rules or today)
+                try:
+                    points += self._mender.mend(self._refresh(owners, job.scope_ids), job, way, rules or today)
+                except db_exc.DBConnectionError:
+                    raise
+                except Exception as error:
+                    # One job must not keep the others from being mended.
+                    self._postpone(job, known, error, now)
                 if not keep_going():
                     return points
         return points
+
+    def _postpone(self, job: Job, known: Mapping[pipeline.Cell, coverage.Failure], error: Exception, now: int) -> None:
+        text = '%s: %s' % (type(error).__name__, ' '.join(str(error).split())[:500])
+        cells = (
+            (scope_id, name, begin)
+            for scope_id in job.scope_ids
+            for name in job.metrics
+            for begin in range(job.begin, job.end, self._length)
+        )
+        ledger.note_failures(self._database, [self._patience.fail(cell, text, known[cell], now) for cell in cells])
+        LOG.error(
+            '%s to %s: metrics %s of %d scopes could not be repaired; that is tried again later.',
+            period.from_epoch(job.begin),
+            period.from_epoch(job.end),
+            ', '.join(job.metrics),
+            len(job.scope_ids),
+            exc_info=error,
+        )
 
     def _ways(
         self,

@@ -113,13 +113,14 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
     chains = chains or chain.Cache(database, conf)
     source = collector.load(conf, metrics, executor)
     patience = pipeline.Patience(hold=conf.orchestrator.hold_max * length)
+    causes = pipeline.Causes()
     made = worker.Worker(
         database,
         fetcher.load(conf),
-        pipeline.Pipeline(database, source, chains, store, metrics.metrics, schedule, patience, clock, pause),
+        pipeline.Pipeline(database, source, chains, store, metrics.metrics, schedule, patience, clock, pause, causes),
         repair.Repair(
             database,
-            mend.Mender(database, source, store, metrics.metrics, length, patience, clock, pause),
+            mend.Mender(database, source, store, metrics.metrics, length, patience, clock, pause, causes),
             store,
             chains,
             length,

@@ -64,21 +64,18 @@ class Deployment:
         patience = pipeline.Patience(hold=HOLD)
         chains = chain.Cache(self.database, CONF, installed=self.modules)
         storage = driver.SQLAlchemyStorage(self.database, HOUR)
+        causes = pipeline.Causes()
+        line = pipeline.Pipeline(
+            self.database, self.source, chains, storage, self.metrics, schedule, patience, self.clock, causes=causes
+        )
+        mender = mend.Mender(
+            self.database, self.source, storage, self.metrics, HOUR, patience, self.clock, causes=causes
+        )
         return worker.Worker(
             self.database,
             self.fetcher,
-            pipeline.Pipeline(
-                self.database, self.source, chains, storage, self.metrics, schedule, patience, self.clock
-            ),
-            repair.Repair(
-                self.database,
-                mend.Mender(self.database, self.source, storage, self.metrics, HOUR, patience, self.clock),
-                storage,
-                chains,
-                HOUR,
-                patience,
-                WINDOW,
-            ),
+            line,
+            repair.Repair(self.database, mender, storage, chains, HOUR, patience, WINDOW),
             share or partition.Everything(),
             self.identity,
             schedule,
