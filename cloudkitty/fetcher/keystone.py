@@ -85,7 +85,9 @@ class KeystoneFetcher(base.BaseFetcher):
         """Return the list *what* of the Identity API, following its pages."""
         url: str | None = '/%s' % what
         result: list[dict[str, Any]] = []
+        seen = set()
         while url:
+            seen.add(url)
             answer = self._ask(
                 self._session.get,
                 url,
@@ -97,8 +99,13 @@ class KeystoneFetcher(base.BaseFetcher):
             )
             try:
                 body = answer.json()
-                result += body[what]
+                for item in body[what]:
+                    if what != 'role_assignments':
+                        item['id']  # one without makes as little sense as none
+                    result.append(item)
                 url = (body.get('links') or {}).get('next')
+                if url in seen:
+                    raise ValueError('Its pages go round in circles.')
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise errors.TransientSourceError('Keystone: the answer to GET /%s makes no sense.' % what) from error
             query = {}
