@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fetcher keystone against a stand-in that speaks the Identity API over HTTP."""
 
-import logging
 import urllib.parse
 
 import pytest
@@ -94,7 +93,8 @@ def test_server_error_is_transient(server, tmp_path, path, status):
 
 
 @pytest.mark.parametrize(
-    'text', ['', '{"projects": [{"id": "a"', '[]', '{}', '{"projects": null}', '{"projects": [1]}']
+    'text',
+    ['', '{"projects": [{"id": "a"', '[]', '{}', '{"projects": null}', '{"projects": [1]}', '{"projects": [{}]}'],
 )
 def test_half_an_answer_is_transient(server, tmp_path, text):
     server.answers['/v3/projects'] = (200, text)
@@ -143,12 +143,12 @@ def test_expired_token_is_renewed(server, tmp_path):
     assert found.get_tenants() == ['a']
 
 
-def test_version_2_is_3_with_a_warning(server, tmp_path, caplog):
+def test_version_2_is_3_with_a_warning(server, tmp_path, capfd):
     server.grant('a')
     assert load(tmp_path, keystone_lines(server, 'keystone_version = 2')).get_tenants() == ['a']
-    assert [record.levelno for record in caplog.records if 'is gone; 3 is used' in record.getMessage()] == [
-        logging.WARNING
-    ]
+    shown = ''.join(capfd.readouterr())
+    assert shown.count('WARNING') == 1
+    assert '[fetcher_keystone] keystone_version 2 is gone; 3 is used.' in shown
 
 
 def test_section_of_2018_works(server, tmp_path):
