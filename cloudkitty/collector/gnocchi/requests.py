@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP requests to Gnocchi: deadlines, retries, and what its refusals mean."""
 
+from collections.abc import Iterator
+import contextlib
 from decimal import Decimal
 import enum
 import json
@@ -8,6 +10,7 @@ import logging
 import re
 import time
 from typing import Any
+from urllib import parse
 
 from keystoneauth1 import adapter as adapters
 from keystoneauth1 import exceptions
@@ -29,7 +32,9 @@ class Refusal(enum.Enum):
     """Why an answer is not the data asked for."""
 
     NOTHING = 'the resources found have nothing in the window'
+    LACKING = 'a resource lacks the metric, and an old server then refuses the whole request'
     NO_TYPE = 'the resource type does not exist'
+    NO_HISTORY = 'the server is older than 4.5: its aggregates know no history'
     METRICS = 'some metrics cannot be read as asked'
     CONFIGURATION = 'the request itself is refused'
     TOO_BIG = 'too much was asked for at once'
@@ -76,20 +81,32 @@ class Client:
         self._timeout = timeout
         self._pause = pause
 
-    def post(
-        self, path: str, query: list[tuple[str, str]], body: Any, deadline: Deadline, exact: bool = False
-    ) -> tuple[Any, str | None]:
-        """Return (parsed answer, URL of the next page or None) of a POST to *path* (or to such a URL).
+    def post(self, path: str, query: list[tuple[str, str]], body: Any, deadline: Deadline, exact: bool = False) -> Any:
+        """Return the parsed answer of a POST of *body* to *path*.
 
         :param exact: parse fractions as Decimals.
 
         Raises :class:`RequestFailed`.
         """
-        return self._ask('POST', path, query, json.dumps(body), deadline, exact)
+        return self._ask('POST', path, query, json.dumps(body), deadline, exact)[0]
 
-    def get(self, path: str, query: list[tuple[str, str]], deadline: Deadline) -> tuple[Any, str | None]:
-        """Return (parsed answer, URL of the next page or None) of a GET of *path*; see :meth:`post`."""
-        return self._ask('GET', path, query, None, deadline, False)
+    def pages(self, path: str, query: list[tuple[str, str]], body: Any | None, deadline: Deadline) -> Iterator[Any]:
+        """Yield the parsed pages of a list: POSTs of *body*, or GETs where it is None.
+
+        Raises :class:`RequestFailed`.
+        """
+        method, text = ('GET', None) if body is None else ('POST', json.dumps(body))
+        seen: set[str] = set()
+        more = query
+        while True:
+            answer, following = self._ask(method, path, more, text, deadline, False)
+            yield answer
+            marker = _marker(following)
+            if marker is None or marker in seen:
+                return
+            seen.add(marker)
+            # Not the link itself: Gnocchi writes the body of the request into it, again with each page.
+            more = [*query, ('marker', marker)]
 
     def _ask(
         self, method: str, path: str, query: list[tuple[str, str]], body: str | None, deadline: Deadline, exact: bool
@@ -148,6 +165,21 @@ class Client:
         return parsed, answer.links.get('next', {}).get('url')
 
 
+def _marker(link: str | None) -> str | None:
+    """Return the marker that the URL *link* of a next page names."""
+    values = parse.parse_qs(parse.urlsplit(link).query).get('marker') if link else None
+    return values[0] if values else None
+
+
+@contextlib.contextmanager
+def sense(what: str) -> Iterator[None]:
+    """Turn what goes wrong in reading an answer, *what*, into a RequestFailed."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: %s that makes no sense.' % what) from error
+
+
 def _read(answer: requests.Response, deadline: Deadline) -> bytes:
     """Return the body of *answer*; raises TimeoutError when it takes longer than *deadline*, however it trickles."""
     parts = []
@@ -180,8 +212,12 @@ def explain(status: int, content: bytes) -> RequestFailed:
     text = ' '.join(text.split())[:400]
     if cause == 'Resource type does not exist' or _NO_TYPE.search(cause):
         return RequestFailed(Refusal.NO_TYPE, text)
-    if cause == 'Metrics not found' or (status == 404 and _NO_METRIC.search(cause)):
+    if status == 404 and _NO_METRIC.search(cause):
         return RequestFailed(Refusal.NOTHING, text)
+    if 'has no revision_end attribute' in cause:
+        return RequestFailed(Refusal.NO_HISTORY, text)
+    if cause == 'Metrics not found':
+        return RequestFailed(Refusal.LACKING, text)
     if cause in ('Metrics cannot be aggregated', 'Metrics with unknown aggregation', 'Unknown metrics'):
         return RequestFailed(Refusal.METRICS, text, _metric_ids(detail))
     if cause in _PERMANENT_CAUSES or _PERMANENT.search('%s %s' % (cause, reason)):

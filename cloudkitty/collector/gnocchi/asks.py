@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to ask Gnocchi for one metric of a batch, and how to ask for less of it. Pure.
+
+Resources are asked for by their scopes, in history mode. Two kinds are asked for by id, because a request by scope
+would get them wrong: what changed its owner (the first revision that a request finds counts from the begin of its
+window, whoever had it before), and what was first recorded after the window (no request in history mode finds it).
+
+Source: collection contract, sections 3.2, 8 and 9.
+"""
+
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import enum
+from typing import Any
+
+from cloudkitty import metric as metrics
+from cloudkitty.collector.gnocchi import inventory
+
+#: Seconds of a granule where Gnocchi chooses it; only to guess the size of an answer.
+USUAL_GRANULARITY = 300
+
+
+class Mode(enum.Enum):
+    """Which resources an ask is for, and how."""
+
+    BY_SCOPE = 'resources of scopes, with their history'
+    BY_ID = 'named resources, with their history'
+    PLAIN = 'named resources, as they are now: only their measures are of interest'
+
+
+@dataclasses.dataclass(frozen=True)
+class Ask:
+    """One request: a metric in ``[begin, end)``.
+
+    :ivar scope_ids: whose points are wanted.
+    :ivar ids: resources, but for BY_SCOPE.
+    """
+
+    mode: Mode
+    scope_ids: tuple[str, ...]
+    begin: int
+    end: int
+    ids: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What can be halved: scopes, or resources."""
+        return self.scope_ids if self.mode is Mode.BY_SCOPE else self.ids
+
+
+class Subject:
+    """One metric and the resources that have it.
+
+    :param has_history: the server can aggregate with history.
+    :ivar refusing: resource id to what is to be changed before its metric can be read.
+    """
+
+    def __init__(
+        self,
+        metric: metrics.Metric,
+        scope_key: str,
+        length: int,
+        resources: Iterable[inventory.Resource],
+        has_history: bool = True,
+    ) -> None:
+        self.metric = metric
+        # Without a granularity Gnocchi would, in history mode, add up the values of all of them.
+        self.has_history = has_history and bool(metric.extra_args['force_granularity'])
+        self.resources = {resource.id: resource for resource in resources}
+        self.refusing: dict[str, str] = {}
+        self._scope_key = scope_key
+        self._length = length
+        self._by_scope: dict[str, list[str]] = {}
+        for resource in self.resources.values():
+            for scope_id in resource.scopes:
+                self._by_scope.setdefault(scope_id, []).append(resource.id)
+
+    @property
+    def granularity(self) -> int:
+        seconds: int = self.metric.extra_args['force_granularity']
+        return seconds
+
+    @property
+    def front(self) -> int:
+        """Seconds before a window that have to be asked for with it: a difference needs a granule before it."""
+        return front(self.metric, self._length)
+
+    @property
+    def granules(self) -> int:
+        """How many granules a resource has in a period, about."""
+        return max(1, self._length // (self.granularity or USUAL_GRANULARITY))
+
+    def count(self, scope_id: str) -> int:
+        """Return how many resources of *scope_id* have the metric."""
+        return len(self._by_scope.get(scope_id, ()))
+
+    def weigh(self, ask: Ask) -> int:
+        """Return how many granules the answer to *ask* holds at most, about."""
+        count = len(ask.ids) if ask.ids else sum(map(self.count, ask.scope_ids))
+        return count * self.granules * ((ask.end - ask.begin) // self._length)
+
+    def plan(self, scope_ids: Sequence[str], begin: int, end: int) -> list[Ask]:
+        """Return what gives every point of *scope_ids* in ``[begin, end)``."""
+        if self.front and end - begin > self._length:
+            # Over a longer window Gnocchi also gives differences between granules that a gap parts.
+            begins = range(begin, end, self._length)
+            return [ask for first in begins for ask in self.plan(scope_ids, first, first + self._length)]
+        wanted = set(scope_ids)
+        known = {name: self.resources[name] for scope_id in scope_ids for name in self._by_scope.get(scope_id, ())}
+        if not self.has_history:
+            return self._named(Mode.PLAIN, scope_ids, begin, end, known)
+        late = self._late(known, wanted, end)
+        moved = [name for name, item in known.items() if item.first < end and len(item.scopes) > 1]
+        owners = {
+            scope_id
+            for item in known.values()
+            if item.first < end and len(item.scopes) == 1
+            for scope_id in item.scopes
+        }
+        asks = self._named(Mode.PLAIN, scope_ids, begin, end, late)
+        asks += self._named(Mode.BY_ID, scope_ids, begin, end, moved)
+        if owners:
+            asks.append(Ask(Mode.BY_SCOPE, tuple(name for name in scope_ids if name in owners), begin, end))
+        return asks
+
+    def _late(self, known: Mapping[str, inventory.Resource], wanted: Collection[str], end: int) -> list[str]:
+        return [name for name, item in known.items() if item.first >= end and item.revisions[0].scope_id in wanted]
+
+    @staticmethod
+    def _named(mode: Mode, scope_ids: Sequence[str], begin: int, end: int, ids: Iterable[str]) -> list[Ask]:
+        return [
+            Ask(mode, tuple(scope_ids), begin, end, tuple(part))
+            for part in inventory.chunks(sorted(ids), inventory.MOST_NAMES)
+        ]
+
+    def halve(self, ask: Ask) -> list[Ask]:
+        """Return asks that together are *ask*: halves by scopes or resources, else by time; [] for a single cell."""
+        names = ask.names
+        if len(names) > 1:
+            middle = (len(names) + 1) // 2
+            halves = (names[:middle], names[middle:])
+            if ask.mode is Mode.BY_SCOPE:
+                return [dataclasses.replace(ask, scope_ids=part) for part in halves]
+            return [dataclasses.replace(ask, ids=part) for part in halves]
+        count = (ask.end - ask.begin) // self._length
+        return self.cut(ask, (count + 1) // 2) if count > 1 else []
+
+    def cut(self, ask: Ask, periods: int) -> list[Ask]:
+        """Return *ask* as the first *periods* of it and the rest."""
+        middle = ask.begin + periods * self._length
+        first, rest = dataclasses.replace(ask, end=middle), dataclasses.replace(ask, begin=middle)
+        if ask.mode is Mode.PLAIN:
+            return [first, rest]
+        names = ask.ids or [name for scope_id in ask.scope_ids for name in self._by_scope.get(scope_id, ())]
+        known = {name: self.resources[name] for name in names if middle <= self.resources[name].first < ask.end}
+        late = self._late(known, set(ask.scope_ids), middle)
+        return [first, rest, *self._named(Mode.PLAIN, ask.scope_ids, ask.begin, middle, late)]
+
+    def fit(self, ask: Ask, scopes: float, periods: float, budget: int) -> list[Ask]:
+        """Return asks that together are *ask*, none larger than this.
+
+        :param scopes, periods: of an ask by scope.
+        :param budget: granules.
+        """
+        if ask.mode is Mode.BY_SCOPE and (len(ask.scope_ids) > scopes or len(ask.scope_ids) > inventory.MOST_NAMES):
+            size = int(min(scopes, inventory.MOST_NAMES))
+            parts = [dataclasses.replace(ask, scope_ids=tuple(part)) for part in inventory.chunks(ask.scope_ids, size)]
+        elif ask.mode is Mode.BY_SCOPE and (ask.end - ask.begin) // self._length > periods:
+            parts = self.cut(ask, int(periods))
+        elif self.weigh(ask) > budget:
+            parts = self.halve(ask) or self.name(ask)
+        else:
+            return [ask]
+        if len(parts) < 2:
+            return parts or [ask]
+        return [smaller for part in parts for smaller in self.fit(part, scopes, periods, budget)]
+
+    def name(self, ask: Ask) -> list[Ask]:
+        """Return *ask*, which is by scope, by the ids of its resources; [] if it is by id already."""
+        if ask.mode is not Mode.BY_SCOPE:
+            return []
+        ids = {
+            name
+            for scope_id in ask.scope_ids
+            for name in self._by_scope.get(scope_id, ())
+            if self.resources[name].first < ask.end and len(self.resources[name].scopes) == 1
+        }
+        half = max(1, (len(ids) + 1) // 2)
+        return [
+            dataclasses.replace(ask, mode=Mode.BY_ID, ids=tuple(part))
+            for part in inventory.chunks(sorted(ids), min(half, inventory.MOST_NAMES))
+        ]
+
+    def request(self, ask: Ask) -> tuple[list[tuple[str, str]], dict[str, Any]] | None:
+        """Return (query, body) of the aggregates request for *ask*; None if nothing is left to ask for."""
+        search = self._search(ask)
+        if search is None:
+            return None
+        query = [
+            ('start', inventory.iso(ask.begin - self.front)),
+            ('stop', inventory.iso(ask.end)),
+            ('details', 'false'),
+        ]
+        if self.granularity:
+            query.append(('granularity', str(self.granularity)))
+        if ask.mode is Mode.PLAIN:
+            query.append(('groupby', 'id'))
+        else:
+            query += [('groupby', name) for name in dict.fromkeys((*self.metric.groupby, 'id', self._scope_key))]
+            query.append(('use_history', 'true'))
+        resource_type = self.metric.extra_args['resource_type']
+        return query, {'operations': operations(self.metric), 'resource_type': resource_type, 'search': search}
+
+    def _search(self, ask: Ask) -> dict[str, Any] | None:
+        if ask.mode is not Mode.BY_SCOPE:
+            ids = [name for name in ask.ids if name not in self.refusing]
+            return {'in': {'id': ids}} if ids else None
+        left_out = []
+        asked = False
+        for scope_id in ask.scope_ids:
+            for name in self._by_scope.get(scope_id, ()):
+                if name in self.refusing or len(self.resources[name].scopes) > 1:
+                    left_out.append(name)
+                else:
+                    asked = True
+        conditions: list[dict[str, Any]] = [
+            {'in': {self._scope_key: list(ask.scope_ids)}},
+            inventory.alive(ask.begin),
+        ]
+        for part in inventory.chunks(sorted(set(left_out)), inventory.MOST_NAMES):
+            conditions.append({'not': {'in': {'id': part}}})
+        return {'and': conditions} if asked else None
+
+
+def front(metric: metrics.Metric, length: int) -> int:
+    """Return how many seconds before a window are asked for with it.
+
+    :param length: of a period.
+    """
+    arguments = metric.extra_args
+    if not arguments['re_aggregation_method'].startswith('rate:'):
+        return 0
+    seconds: int = arguments['force_granularity'] or length
+    return seconds
+
+
+def operations(metric: metrics.Metric) -> Any:
+    """Return the operations of an aggregates request.
+
+    Source: collection contract, section 3.2.
+    """
+    arguments = metric.extra_args
+    query: str = arguments['custom_query']
+    if query:
+        return (
+            query.replace('RE_AGGREGATION_METHOD', arguments['re_aggregation_method'])
+            .replace('AGGREGATION_METHOD', arguments['aggregation_method'])
+            .replace('METRIC_NAME', metric.name)
+        )
+    return [
+        'aggregate',
+        arguments['re_aggregation_method'],
+        ['metric', metric.name, arguments['aggregation_method']],
+    ]

@@ -1,0 +1,550 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The collector for Gnocchi: one inventory per resource type and one request per metric answer a whole batch.
+
+Source: collection contract, sections 3, 8 and 9.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import datetime
+import logging
+import math
+from typing import Any
+
+from cloudkitty import coverage
+from cloudkitty import dataframe
+from cloudkitty import errors
+from cloudkitty import metric as metrics
+from cloudkitty import period as periods
+from cloudkitty import usage
+from cloudkitty.clients import gnocchi
+from cloudkitty.clients import keystone
+from cloudkitty.collector import base
+from cloudkitty.collector import exceptions
+from cloudkitty.collector.gnocchi import arguments
+from cloudkitty.collector.gnocchi import asks
+from cloudkitty.collector.gnocchi import cells
+from cloudkitty.collector.gnocchi import inventory
+from cloudkitty.collector.gnocchi import isolate
+from cloudkitty.collector.gnocchi import policies
+from cloudkitty.collector.gnocchi import requests
+from cloudkitty.conf import collect as collect_options
+from cloudkitty.conf import collector_gnocchi
+from cloudkitty.conf import metrics as metrics_file
+
+LOG = logging.getLogger(__name__)
+
+Refusal = requests.Refusal
+
+
+class Sizes:
+    """How large requests may be, by what they are for: what was too big is halved, and doubled again when it works."""
+
+    #: Of this size on there is no limit.
+    NONE = 4096
+
+    def __init__(self) -> None:
+        self._most: dict[tuple[str, ...], int] = {}
+        self._shrunk: set[tuple[str, ...]] = set()
+
+    def most(self, key: tuple[str, ...]) -> float:
+        """Return the largest size to try."""
+        return self._most.get(key, math.inf)
+
+    def shrink(self, key: tuple[str, ...], size: int) -> None:
+        """Note that *size* was too big."""
+        self._most[key] = int(max(1, min(self.most(key), size // 2)))
+        self._shrunk.add(key)
+
+    def grow(self) -> None:
+        """Let grow what was not too big since the last call."""
+        for key in set(self._most) - self._shrunk:
+            self._most[key] *= 2
+            if self._most[key] >= self.NONE:
+                del self._most[key]
+        self._shrunk.clear()
+
+
+@dataclasses.dataclass
+class Server:
+    """What was learnt of the server.
+
+    :ivar existing: (resource type, metric name) that are known to exist somewhere.
+    :ivar has_history: it is not known to be older than 4.5.
+    """
+
+    sizes: Sizes = dataclasses.field(default_factory=Sizes)
+    existing: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    has_history: bool = True
+
+
+class GnocchiCollector(base.BaseCollector):
+    """Asks Gnocchi.
+
+    :param client: how to reach it.
+    :param scope_key: attribute that names a scope.
+    :param executor: futurist executor for requests; None runs one after the other.
+    :param max_granules: granules in memory at a time.
+    :param timeout: seconds after which a batch that is not collected is given up.
+    """
+
+    collector_name = 'gnocchi'
+
+    def __init__(
+        self,
+        period: int = 3600,
+        conf: Mapping[str, Any] | None = None,
+        metrics: Sequence[metrics.Metric] = (),
+        zone: datetime.tzinfo = periods.UTC,
+        client: requests.Client | None = None,
+        scope_key: str = 'project_id',
+        executor: Any = None,
+        max_granules: int = 150000,
+        timeout: float = 300,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(period, conf, metrics, zone, **kwargs)
+        if metrics:
+            self.conf = {metric.key: base.as_dict(metric) for metric in metrics}
+        self._client = client
+        self._scope_key = scope_key
+        self._runner = isolate.Runner(executor, max_granules)
+        self._timeout = timeout
+        self._server = Server()
+
+    @classmethod
+    def from_options(cls, conf: Any, found: metrics_file.MetricsFile, executor: Any) -> 'GnocchiCollector':
+        """Return a collector for the Gnocchi of [collector_gnocchi]; raises ConfigurationError."""
+        adapter = gnocchi.from_options(conf, collector_gnocchi.GROUP)
+        timeout = conf[collector_gnocchi.GROUP].timeout or keystone.TIMEOUT
+        return cls(
+            period=conf.collect.period,
+            metrics=found.metrics,
+            zone=collect_options.zone(conf),
+            client=requests.Client(adapter, timeout),
+            scope_key=conf.collect.scope_key,
+            executor=executor,
+            max_granules=conf.orchestrator.max_granules,
+            timeout=conf.orchestrator.collector_request_timeout,
+        )
+
+    @staticmethod
+    def check_extra_args(extra_args: dict[str, Any]) -> dict[str, Any]:
+        return arguments.check(extra_args)
+
+    def collect(self, batch: usage.Batch) -> usage.Usage:
+        if any(getattr(type(self), name) is not getattr(GnocchiCollector, name) for name in ('fetch_all', 'retrieve')):
+            # A plugin of the field that derives from this one.
+            return base.collect_classic(self, batch)
+        return self._collect(batch)
+
+    def fetch_all(
+        self,
+        metric_name: str,
+        start: datetime.datetime,
+        end: datetime.datetime,
+        project_id: str | None = None,
+        q_filter: Any = None,
+    ) -> list[dataframe.DataPoint]:
+        if project_id is None or q_filter is not None:
+            raise exceptions.CollectError('A scope is needed, and no filter can be given.')
+        metric = self.metrics[metric_name]
+        begin = periods.to_epoch(start)
+        found = self._collect(usage.Batch((project_id,), (metric,), begin, periods.to_epoch(end) - begin, 1))
+        for trouble in found.troubles:
+            if trouble.status is coverage.Status.FAILED:
+                raise (errors.PermanentSourceError if trouble.permanent else exceptions.CollectError)(trouble.error)
+        return [
+            self._create_data_point(base.as_dict(metric), quantity, 0, item.series.groupby, item.series.metadata, start)
+            for item in found.columns
+            for quantity in item.quantities
+        ]
+
+    def _collect(self, batch: usage.Batch) -> usage.Usage:
+        if self._client is None:
+            raise errors.ConfigurationError('The collector gnocchi has no connection.')
+        work = _Work(
+            self._client,
+            self._scope_key,
+            self._runner,
+            self._server,
+            batch,
+            requests.Deadline(self._timeout),
+        )
+        found = work.run()
+        self._server.sizes.grow()
+        return found
+
+
+@dataclasses.dataclass
+class _Type:
+    """What is known of the resources of one type.
+
+    :ivar failed: scopes whose resources could not be read, and why.
+    """
+
+    name: str
+    inventory: inventory.Inventory
+    failed: dict[str, requests.RequestFailed]
+
+    @property
+    def is_missing(self) -> bool:
+        return any(error.refusal is Refusal.NO_TYPE for error in self.failed.values())
+
+
+class _Work:
+    """The collection of one batch."""
+
+    def __init__(
+        self,
+        client: requests.Client,
+        scope_key: str,
+        runner: isolate.Runner,
+        server: Server,
+        batch: usage.Batch,
+        deadline: requests.Deadline,
+    ) -> None:
+        self._client = client
+        self._scope_key = scope_key
+        self._runner = runner
+        self._server = server
+        self._batch = batch
+        self._deadline = deadline
+        self._types: dict[str, _Type] = {}
+        self._subjects: dict[str, asks.Subject] = {}
+        self._found: dict[str, cells.Found] = {}
+        # Metric types whose archive policies were looked at.
+        self._examined: set[str] = set()
+        # How many resources were left out when a part was asked for.
+        self._left_out: dict[tuple[str, asks.Ask], int] = {}
+        # (scope id, metric type, begin) to what became of the cell.
+        self._troubles: dict[tuple[str, str, int], tuple[coverage.Status, str, bool]] = {}
+        self._answered = self._failed = False
+
+    def run(self) -> usage.Usage:
+        """Return the usage of the batch, or of the part of it that fits into memory."""
+        askable = self._check_grid()
+        self._read_inventories(askable)
+        for metric in askable:
+            found = self._types[metric.extra_args['resource_type']]
+            self._subjects[metric.type] = asks.Subject(
+                metric,
+                self._scope_key,
+                self._batch.length,
+                found.inventory.having(metric.name),
+                self._server.has_history,
+            )
+            self._found[metric.type] = cells.Found()
+        self._shrink_batch()
+        self._note_failed_inventories()
+        self._measure()
+        self._note_refusing()
+        self._tell_unknown()
+        columns = []
+        for name, result in self._found.items():
+            for (scope_id, begin), text in result.failed.items():
+                self._troubles[scope_id, name, begin] = (coverage.Status.FAILED, text, True)
+            failed = {(cell[0], cell[2]) for cell in self._troubles if cell[1] == name}
+            columns += result.columns(self._batch.length, failed)
+            if result.strays:
+                LOG.warning(
+                    '%s: Gnocchi gave metric %s of %d resources that it does not list; they are left out.',
+                    periods.from_epoch(self._batch.begin),
+                    name,
+                    result.strays,
+                )
+        return usage.Usage(self._batch, columns, self._list_troubles(), self._failed and not self._answered)
+
+    def _check_grid(self) -> list[metrics.Metric]:
+        """Return the metrics whose granules fit into the periods; the others are refused for good."""
+        result = []
+        batch = self._batch
+        for metric in batch.metrics:
+            granularity = metric.extra_args['force_granularity']
+            if granularity and (batch.length % granularity or batch.begin % granularity):
+                text = (
+                    'force_granularity %d in metrics.yml does not divide the periods of %d s that begin at %s.'
+                    % (granularity, batch.length, periods.from_epoch(batch.begin))
+                    if batch.length % granularity == 0
+                    else 'force_granularity %d in metrics.yml does not divide [collect] period, which is %d s.'
+                    % (granularity, batch.length)
+                )
+                self._fail([metric.type], batch.scope_ids, batch.begin, batch.end, text, True)
+            else:
+                result.append(metric)
+        return result
+
+    def _read_inventories(self, askable: Iterable[metrics.Metric]) -> None:
+        wanted: dict[str, list[metrics.Metric]] = {}
+        for metric in askable:
+            wanted.setdefault(metric.extra_args['resource_type'], []).append(metric)
+        descriptions = {
+            name: inventory.Wanted(
+                name,
+                self._scope_key,
+                frozenset(attribute for item in of for attribute in (*item.groupby, *item.metadata)),
+                frozenset(item.name for item in of),
+            )
+            for name, of in wanted.items()
+        }
+        self._types = {name: _Type(name, inventory.Inventory({}), {}) for name in wanted}
+        begins = {
+            name: self._batch.begin - max(asks.front(item, self._batch.length) for item in of)
+            for name, of in wanted.items()
+        }
+
+        def ask(part: tuple[str, list[str]]) -> inventory.Inventory:
+            return inventory.read(self._client, descriptions[part[0]], part[1], begins[part[0]], self._deadline)
+
+        def split(part: tuple[str, list[str]], error: requests.RequestFailed) -> list[tuple[str, list[str]]]:
+            name, scope_ids = part
+            if error.refusal is Refusal.TOO_BIG:
+                self._server.sizes.shrink(('resources', name), len(scope_ids))
+            if error.refusal not in (Refusal.TOO_BIG, Refusal.TROUBLE) or len(scope_ids) < 2:
+                return []
+            middle = len(scope_ids) // 2
+            return [(name, scope_ids[:middle]), (name, scope_ids[middle:])]
+
+        parts = [
+            (name, part)
+            for name in wanted
+            for part in inventory.chunks(
+                self._batch.scope_ids, int(min(self._server.sizes.most(('resources', name)), inventory.MOST_NAMES))
+            )
+        ]
+        for (name, scope_ids), result in isolate.ask_all(self._runner, parts, ask, split, lambda part: part[0]):
+            self._count(result)
+            if isinstance(result, requests.RequestFailed):
+                self._types[name].failed.update(dict.fromkeys(scope_ids, result))
+            else:
+                self._types[name].inventory.add(result)
+
+    def _shrink_batch(self) -> None:
+        """Make the batch as small as the memory for granules demands: fewer periods first, then fewer scopes."""
+        batch = self._batch
+        budget = self._runner.budget
+        weights = [
+            sum(subject.count(scope_id) * subject.granules for subject in self._subjects.values())
+            for scope_id in batch.scope_ids
+        ]
+        total = sum(weights)
+        if total * batch.count <= budget:
+            return
+        if total <= budget:
+            self._batch = dataclasses.replace(batch, count=budget // total)
+            return
+        taken = weight = 0
+        for item in weights:
+            if taken and weight + item > budget:
+                break
+            taken += 1
+            weight += item
+        self._batch = dataclasses.replace(batch, scope_ids=batch.scope_ids[:taken], count=1)
+
+    def _note_failed_inventories(self) -> None:
+        batch = self._batch
+        for subject in self._subjects.values():
+            found = self._types[subject.metric.extra_args['resource_type']]
+            for scope_id in batch.scope_ids:
+                error = found.failed.get(scope_id)
+                if error is not None and not found.is_missing:
+                    text, permanent = str(error), error.is_permanent
+                    self._fail([subject.metric.type], [scope_id], batch.begin, batch.end, text, permanent)
+
+    def _measure(self) -> None:
+        """Ask for the measures of every metric."""
+        parts = []
+        for name, subject in self._subjects.items():
+            for ask in subject.plan(self._batch.scope_ids, self._batch.begin, self._batch.end):
+                parts += [(name, part) for part in self._fit(subject, ask)]
+        for (name, ask), result in isolate.ask_all(
+            self._runner,
+            parts,
+            self._ask,
+            self._split,
+            lambda part: part[0],
+            lambda part: self._subjects[part[0]].weigh(part[1]),
+        ):
+            self._count(result)
+            if isinstance(result, cells.Found):
+                self._found[name].add(result)
+            elif result.refusal not in (Refusal.NOTHING, Refusal.LACKING):
+                text, permanent = str(result), result.is_permanent
+                self._fail([name], self._owners(name, ask), ask.begin, ask.end, text, permanent)
+
+    def _fit(self, subject: asks.Subject, ask: asks.Ask) -> list[asks.Ask]:
+        kind = subject.metric.extra_args['resource_type']
+        return subject.fit(
+            ask,
+            self._server.sizes.most(('scopes', kind)),
+            self._server.sizes.most(('periods', kind)),
+            self._runner.budget,
+        )
+
+    def _ask(self, part: tuple[str, asks.Ask]) -> cells.Found:
+        name, ask = part
+        subject = self._subjects[name]
+        self._left_out[part] = len(subject.refusing)
+        request = subject.request(ask)
+        if request is None:
+            return cells.Found()
+        query, body = request
+        window = cells.Window(frozenset(ask.scope_ids), ask.begin, ask.end, self._batch.length)
+        answer = self._client.post('/v1/aggregates', query, body, self._deadline, exact=True)
+        with requests.sense('an answer'):
+            if ask.mode is asks.Mode.PLAIN:
+                return cells.read_plain(subject.metric, answer, subject.resources, window)
+            return cells.read_history(subject.metric, self._scope_key, answer, subject.resources, window)
+
+    def _split(self, part: tuple[str, asks.Ask], error: requests.RequestFailed) -> list[tuple[str, asks.Ask]]:
+        """Return what to ask in the place of *part*, which failed with *error*."""
+        name, ask = part
+        subject = self._subjects[name]
+        smaller: list[asks.Ask] = []
+        match error.refusal:
+            case Refusal.TOO_BIG:
+                self._note_size(subject, ask)
+                smaller = subject.halve(ask)
+            case Refusal.TROUBLE:
+                smaller = subject.halve(ask)
+            case Refusal.LACKING if len(ask.names) > 1:
+                smaller = subject.halve(ask)
+            case Refusal.NO_HISTORY if ask.mode is asks.Mode.BY_SCOPE:
+                self._server.has_history = subject.has_history = False
+                smaller = [
+                    item
+                    for plain in subject.plan(ask.scope_ids, ask.begin, ask.end)
+                    for item in self._fit(subject, plain)
+                ]
+            case Refusal.METRICS:
+                self._examine(name, error)
+                if len(subject.refusing) > self._left_out[part]:
+                    # Without those that refuse.
+                    smaller = [ask]
+                elif len(ask.names) > 1:
+                    # Nobody says which they are: find the scopes that have them.
+                    smaller = subject.halve(ask)
+        return [(name, item) for item in smaller]
+
+    def _note_size(self, subject: asks.Subject, ask: asks.Ask) -> None:
+        kind = subject.metric.extra_args['resource_type']
+        if ask.mode is not asks.Mode.BY_SCOPE:
+            return
+        if len(ask.scope_ids) > 1:
+            self._server.sizes.shrink(('scopes', kind), len(ask.scope_ids))
+        else:
+            self._server.sizes.shrink(('periods', kind), (ask.end - ask.begin) // self._batch.length)
+
+    def _examine(self, name: str, error: requests.RequestFailed) -> None:
+        """Find out, once, which resources refuse to give metric type *name*."""
+        if name in self._examined:
+            return
+        self._examined.add(name)
+        subject = self._subjects[name]
+        try:
+            subject.refusing.update(
+                policies.find_refusing(
+                    self._client, subject.metric, subject.resources, error.metric_ids, self._deadline
+                )
+            )
+        except requests.RequestFailed as failure:
+            LOG.debug('Metric %s: the archive policies cannot be read: %s', name, failure)
+
+    def _owners(self, name: str, ask: asks.Ask) -> list[str]:
+        """Return the scopes that *ask* would have given points."""
+        if ask.mode is asks.Mode.BY_SCOPE:
+            return list(ask.scope_ids)
+        resources = self._subjects[name].resources
+        owners = {scope_id for resource_id in ask.ids for scope_id in resources[resource_id].scopes}
+        return [scope_id for scope_id in ask.scope_ids if scope_id in owners]
+
+    def _note_refusing(self) -> None:
+        batch = self._batch
+        for name, subject in self._subjects.items():
+            for resource_id, text in sorted(subject.refusing.items()):
+                resource = subject.resources[resource_id]
+                for scope_id in resource.scopes.intersection(batch.scope_ids):
+                    for begin in batch.begins:
+                        if resource.is_in(scope_id, begin, begin + batch.length):
+                            self._fail([name], [scope_id], begin, begin + batch.length, text, True)
+
+    def _tell_unknown(self) -> None:
+        """Tell the metrics that the source does not know from those that merely have no points."""
+        silent = []
+        for subject in self._subjects.values():
+            metric = subject.metric
+            kind = self._types[metric.extra_args['resource_type']]
+            if kind.is_missing:
+                text = 'Gnocchi has no resource type %s.' % kind.name
+                self._mark_unknown(metric, dict.fromkeys(self._batch.scope_ids, math.inf), text)
+            elif subject.resources:
+                self._server.existing.add((kind.name, metric.name))
+            elif (
+                kind.inventory.resources
+                and (kind.name, metric.name) not in self._server.existing
+                and not inventory.is_pattern(metric.name)
+            ):
+                silent.append(metric)
+
+        def ask(metric: metrics.Metric) -> bool:
+            return inventory.has_metric_anywhere(
+                self._client, metric.extra_args['resource_type'], metric.name, self._deadline
+            )
+
+        for metric, exists in zip(silent, self._runner.map(ask, silent), strict=True):
+            self._count(exists)
+            name = metric.extra_args['resource_type']
+            last_begins = self._types[name].inventory.last_begins()
+            if isinstance(exists, requests.RequestFailed):
+                for scope_id in self._batch.scope_ids:
+                    if scope_id in last_begins:
+                        text, permanent = str(exists), exists.is_permanent
+                        self._fail([metric.type], [scope_id], self._batch.begin, self._batch.end, text, permanent)
+            elif exists:
+                self._server.existing.add((name, metric.name))
+            else:
+                text = 'No resource of type %s in Gnocchi has metric %s.' % (name, metric.name)
+                self._mark_unknown(metric, last_begins, text)
+
+    def _mark_unknown(self, metric: metrics.Metric, last_begins: Mapping[str, float], text: str) -> None:
+        for scope_id in self._batch.scope_ids:
+            for begin in self._batch.begins:
+                if begin <= last_begins.get(scope_id, -math.inf):
+                    self._troubles.setdefault((scope_id, metric.type, begin), (coverage.Status.UNKNOWN, text, False))
+
+    def _fail(
+        self, names: Iterable[str], scope_ids: Iterable[str], begin: int, end: int, text: str, permanent: bool
+    ) -> None:
+        for name in names:
+            for scope_id in scope_ids:
+                for cell in range(begin, end, self._batch.length):
+                    self._troubles[scope_id, name, cell] = (coverage.Status.FAILED, text[:500], permanent)
+
+    def _count(self, result: object) -> None:
+        failed = isinstance(result, requests.RequestFailed) and result.refusal in (
+            Refusal.TOO_BIG,
+            Refusal.TROUBLE,
+            Refusal.AWAY,
+        )
+        self._failed = self._failed or failed
+        self._answered = self._answered or not failed
+
+    def _list_troubles(self) -> list[usage.Trouble]:
+        """Return the troubles of the batch, neighbours of equal content joined."""
+        wanted = set(self._batch.scope_ids)
+        result: list[usage.Trouble] = []
+        last: tuple[tuple[str, str], int, tuple[coverage.Status, str, bool]] | None = None
+        for scope_id, name, begin in sorted(self._troubles):
+            if scope_id not in wanted or begin >= self._batch.end:
+                continue
+            what = self._troubles[scope_id, name, begin]
+            end = begin + self._batch.length
+            if last == ((scope_id, name), begin, what):
+                result[-1] = dataclasses.replace(result[-1], end=end)
+            else:
+                status, text, permanent = what
+                result.append(usage.Trouble(scope_id, name, begin, end, status, text, permanent))
+            last = ((scope_id, name), end, what)
+        return result

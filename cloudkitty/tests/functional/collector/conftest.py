@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sources for the tests of collectors: the stand-in for Gnocchi, and a real one where it is to be had."""
+
+import os
+import uuid
+
+from keystoneauth1 import adapter
+from keystoneauth1 import session
+import pytest
+
+from cloudkitty.clients import gnocchi as gnocchi_client
+from cloudkitty.collector import gnocchi as driver
+from cloudkitty.collector.gnocchi import requests
+from cloudkitty.conf import metrics as metrics_file
+from cloudkitty.tests import gnocchi
+from cloudkitty.tests import real_gnocchi
+
+
+class World:
+    """A source of usage with names of its own, so that tests can share a real one."""
+
+    KIND = 'rated_instance'
+    ATTRIBUTES = ('flavor', 'zone')
+
+    def __init__(self, source):
+        self.source = source
+        self._mark = uuid.uuid4().hex[:8]
+        source.create_policy('standard', (300, 3600))
+        source.create_policy('hours', (3600,))
+        source.create_type(self.KIND, self.ATTRIBUTES)
+
+    def scope(self, name):
+        return '%s-%s' % (name, self._mark)
+
+    def id(self, name):
+        return str(uuid.uuid5(uuid.NAMESPACE_OID, '%s %s' % (self._mark, name)))
+
+    def metric(self, name):
+        return '%s.%s' % (name, self._mark)
+
+    def add(self, name, scope, recorded, values=(), metric='cpu', policy='standard', kind=KIND, **attributes):
+        """Make a resource with measures: {epoch second: value}."""
+        metrics = (self.metric(metric),) if metric else ()
+        self.source.create_resource(kind, self.id(name), self.scope(scope), recorded, metrics, policy, **attributes)
+        if values:
+            self.source.measure(self.id(name), self.metric(metric), dict(values))
+
+    def revise(self, name, at, **attributes):
+        if 'project_id' in attributes:
+            attributes['project_id'] = self.scope(attributes['project_id'])
+        self.source.revise(self.id(name), at, **attributes)
+
+    def metrics(self, *definitions):
+        """Return checked metrics; a definition is (name, dict of changes)."""
+        document = {}
+        for name, changes in definitions:
+            extra_args = {'resource_type': self.KIND, 'aggregation_method': 'mean', **changes.get('extra_args', {})}
+            definition = {'unit': 'u', 'alt_name': changes.get('alt_name', name), 'groupby': ['id']}
+            definition |= {**changes, 'extra_args': extra_args}
+            document.setdefault(self.metric(name), []).append(definition)
+        return metrics_file.parse({'metrics': document}, 'project_id', driver.GnocchiCollector.check_extra_args).metrics
+
+    def client(self, timeout=30):
+        auth = gnocchi_client.basic_auth('admin', self.source.url)
+        return requests.Client(adapter.Adapter(session.Session(auth=auth), service_type='metric'), timeout, pause=0.01)
+
+    def collector(self, metrics, timeout=30, **arguments):
+        return driver.GnocchiCollector(metrics=metrics, client=self.client(timeout), **arguments)
+
+
+@pytest.fixture
+def fake():
+    """A stand-in Gnocchi."""
+    source = gnocchi.FakeGnocchi().start()
+    yield source
+    source.stop()
+
+
+@pytest.fixture
+def world(fake):
+    """A world in the stand-in."""
+    return World(fake)
+
+
+@pytest.fixture(params=['stand-in', pytest.param('real', marks=pytest.mark.cloud)])
+def any_world(request):
+    """A world in the stand-in, then in a real Gnocchi."""
+    if request.param == 'stand-in':
+        yield World(request.getfixturevalue('fake'))
+        return
+    url, index = (os.environ.get('CLOUDKITTY_TEST_GNOCCHI%s' % part) for part in ('', '_INDEX'))
+    if not url:
+        pytest.skip('No real Gnocchi is to be had.')
+    yield World(real_gnocchi.RealGnocchi(url, index))
