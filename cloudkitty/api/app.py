@@ -5,6 +5,7 @@ Under somebody else's server it is made once, at import of :mod:`cloudkitty.wsgi
 """
 
 from collections.abc import Sequence
+import configparser
 import logging
 import os
 import sys
@@ -52,7 +53,7 @@ def load_app(conf: Any) -> Any:
         # Not loadapp(): it would put the options through a text file's substitution.
         loader = loadwsgi.ConfigLoader(path)
         return loader.get_app(name, global_conf=_globals(conf))
-    except (LookupError, ImportError, OSError, loadwsgi.ConfigParser.Error) as error:
+    except (LookupError, ImportError, OSError, configparser.Error) as error:
         raise errors.ConfigurationError('%s: %s' % (path, ' '.join(str(error).split()))) from error
 
 

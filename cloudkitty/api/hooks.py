@@ -138,8 +138,9 @@ def is_away(error: Exception) -> bool:
     """Return whether *error* says that the database is away, busy or not made yet, so that trying again may help."""
     if isinstance(error, db_exc.DBConnectionError | db_exc.DBNonExistentTable | sqlalchemy.exc.TimeoutError):
         return True
-    if isinstance(error, db_exc.DBDuplicateEntry):
-        return False
-    if not isinstance(error, db_exc.DBError | sqlalchemy.exc.DBAPIError):
+    if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
+        # Met while connecting: oslo.db translates what comes later.
+        return True
+    if isinstance(error, db_exc.DBDuplicateEntry) or not isinstance(error, db_exc.DBError):
         return False
     return engine.is_repeatable(error) or any(text in str(error).lower() for text in _AWAY)

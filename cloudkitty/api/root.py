@@ -18,13 +18,15 @@ class RootController:
     @pecan.expose()
     def _route(self, segments: list[str], request: Any = None) -> Any:
         if not segments or not segments[0]:
-            return self.index, []
+            # Whatever is accepted, this is JSON.
+            request.pecan['content_type'] = 'application/json'
+            return self.list_versions, []
         if segments[0] not in self._versions:
             pecan.abort(404)
         return routing.lookup_controller(self._versions[segments[0]], segments[1:], request)
 
     @pecan.expose('json')
-    def index(self) -> dict[str, Any]:
+    def list_versions(self) -> dict[str, Any]:
         """Return the version document, whatever is accepted; everybody may ask for it.
 
         Source: API contract, section 1.2.
