@@ -171,28 +171,26 @@ class Subject:
         elif ask.mode is Mode.BY_SCOPE and (ask.end - ask.begin) // self._length > periods:
             parts = self.cut(ask, int(periods))
         elif self.weigh(ask) > budget:
-            parts = self.halve(ask) or self.name(ask)
+            parts = self.halve(ask)
+            if not parts and ask.mode is Mode.BY_SCOPE:
+                parts = self.name(ask)
         else:
             return [ask]
-        if len(parts) < 2:
-            return parts or [ask]
+        if not parts:
+            return [ask]
         return [smaller for part in parts for smaller in self.fit(part, scopes, periods, budget)]
 
-    def name(self, ask: Ask) -> list[Ask]:
-        """Return *ask*, which is by scope, by the ids of its resources; [] if it is by id already."""
-        if ask.mode is not Mode.BY_SCOPE:
+    def name(self, ask: Ask, mode: Mode = Mode.BY_ID) -> list[Ask]:
+        """Return *ask* by the ids of its resources, in *mode*; [] if it is like that already."""
+        if ask.mode is mode:
             return []
-        ids = {
+        ids = ask.ids or {
             name
             for scope_id in ask.scope_ids
             for name in self._by_scope.get(scope_id, ())
             if self.resources[name].first < ask.end and len(self.resources[name].scopes) == 1
         }
-        half = max(1, (len(ids) + 1) // 2)
-        return [
-            dataclasses.replace(ask, mode=Mode.BY_ID, ids=tuple(part))
-            for part in inventory.chunks(sorted(ids), min(half, inventory.MOST_NAMES))
-        ]
+        return self._named(mode, ask.scope_ids, ask.begin, ask.end, ids)
 
     def request(self, ask: Ask) -> tuple[list[tuple[str, str]], dict[str, Any]] | None:
         """Return (query, body) of the aggregates request for *ask*; None if nothing is left to ask for."""
@@ -217,7 +215,10 @@ class Subject:
     def _search(self, ask: Ask) -> dict[str, Any] | None:
         if ask.mode is not Mode.BY_SCOPE:
             ids = [name for name in ask.ids if name not in self.refusing]
-            return {'in': {'id': ids}} if ids else None
+            if not ids:
+                return None
+            named = {'in': {'id': ids}}
+            return named if ask.mode is Mode.PLAIN else {'and': [named, inventory.alive(ask.begin)]}
         left_out = []
         asked = False
         for scope_id in ask.scope_ids:

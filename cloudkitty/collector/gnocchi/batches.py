@@ -411,13 +411,10 @@ class _Work:
                 smaller = subject.halve(ask)
             case Refusal.LACKING if len(ask.names) > 1:
                 smaller = subject.halve(ask)
-            case Refusal.NO_HISTORY if ask.mode is asks.Mode.BY_SCOPE:
+            case Refusal.NO_HISTORY:
                 self._server.has_history = subject.has_history = False
-                smaller = [
-                    item
-                    for plain in subject.plan(ask.scope_ids, ask.begin, ask.end)
-                    for item in self._fit(subject, plain)
-                ]
+                named = subject.name(ask, asks.Mode.PLAIN)
+                smaller = [item for plain in named for item in self._fit(subject, plain)]
             case Refusal.METRICS:
                 self._examine(name, error)
                 if len(subject.refusing) > self._left_out[part]:
