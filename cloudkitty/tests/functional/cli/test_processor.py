@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``cloudkitty-processor`` as a process, with green and with native threads."""
+
+import datetime
+import os
+
+import pytest
+
+from cloudkitty import period
+from cloudkitty.db import engine
+from cloudkitty.tests import databases
+from cloudkitty.tests.functional.cli import programs as cli_programs
+from cloudkitty.tests.functional.cli.programs import SIGHUP
+from cloudkitty.tests.functional.cli.programs import SIGKILL
+from cloudkitty.tests.functional.cli.programs import SIGTERM
+from cloudkitty.tests.functional.cli.programs import is_alive
+from cloudkitty.tests.functional.cli.programs import wait_until
+
+PROCESSOR = 'cloudkitty-processor'
+
+
+@pytest.fixture(params=['green', 'native'])
+def threads(request, programs):
+    """Commands with each kind of threads, and the tables."""
+    if request.param == 'native':
+        programs.environment['CLOUDKITTY_NATIVE_THREADS'] = '1'
+    databases.ready(programs.options['database']['connection']).dispose()
+    return programs
+
+
+def clocks(programs):
+    """Return the number of points and the clocks of the scopes."""
+    database = engine.Database(programs.options['database']['connection'])
+    with database.engine.connect() as connection:
+        points = connection.exec_driver_sql('SELECT coalesce(sum(points), 0) FROM scope_days').scalar()
+        rows = connection.exec_driver_sql('SELECT last_processed_timestamp FROM cloudkitty_storage_states').all()
+    database.dispose()
+    return int(points), [str(row[0]) for row in rows]
+
+
+def test_all_scopes_are_rated_and_sigterm_ends_it_with_status_0(threads):
+    running = threads.start(PROCESSOR)
+    running.wait_for('of 1 scopes', 2)
+    assert len(running.children()) == 2
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    points, found = clocks(threads)
+    assert len(found) == 2
+    assert found[0] == found[1]
+    assert points > 0
+    assert 'Traceback' not in running.output
+
+
+def test_sigterm_lets_the_batch_in_hand_finish(threads):
+    threads.environment['FAKE_DELAY'] = '3'
+    running = threads.start(PROCESSOR)
+    running.wait_for('collecting', 2)
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    assert running.output.count('of 1 scopes') == 2
+    assert clocks(threads)[0] > 0
+
+
+def test_batch_that_takes_longer_than_the_shutdown_may_is_left(threads):
+    threads.environment['FAKE_DELAY'] = '60'
+    threads.set('DEFAULT', graceful_shutdown_timeout=7)
+    running = threads.start(PROCESSOR)
+    running.wait_for('collecting', 2)
+    children = running.children()
+    running.signal(SIGTERM)
+    assert running.wait(40) == 0
+    wait_until(lambda: not [pid for pid in children if is_alive(pid)])
+    assert 'nothing of it is kept' in running.output
+    assert clocks(threads)[0] == 0
+
+
+def test_children_end_when_the_parent_is_killed(threads):
+    running = threads.start(PROCESSOR)
+    running.wait_for('of 1 scopes', 2)
+    children = running.children()
+    running.signal(SIGKILL)
+    running.wait()
+    assert len(children) == 2
+    wait_until(lambda: not [pid for pid in children if is_alive(pid)])
+
+
+def test_killed_child_is_replaced_and_nothing_is_doubled(threads):
+    threads.environment['FAKE_DELAY'] = '1'
+    running = threads.start(PROCESSOR)
+    running.wait_for('collecting', 2)
+    victim = running.children()[0]
+    os.kill(victim, SIGKILL)
+    wait_until(lambda: victim not in running.children() and len(running.children()) == 2)
+    running.wait_for('of 1 scopes', 2)
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    points, found = clocks(threads)
+    assert points == 2 * sum(count_hours(text) for text in found)
+
+
+def count_hours(text):
+    """Return how many hours of its month a scope with this clock is rated for."""
+    clock = period.parse(text[:19])
+    return (clock - clock.replace(day=1, hour=0)) // datetime.timedelta(hours=1) + 1
+
+
+def test_sighup_reads_options_and_metrics_again(threads):
+    running = threads.start(PROCESSOR)
+    running.wait_for('of 1 scopes', 2)
+    first = running.children()
+    threads.set('fetcher_source', sources='a,b,c')
+    threads.metrics.write_text(cli_programs.METRICS + '  ram:\n    unit: u\n    groupby: [id, project_id]\n')
+    threads.write()
+    running.signal(SIGHUP)
+    running.wait_for('of 1 scopes', 3)
+    assert not set(first) & set(running.children())
+    assert len(clocks(threads)[1]) == 3
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+
+
+@pytest.mark.parametrize('what', ['metrics', 'option', 'file'])
+def test_sighup_with_a_wrong_file_keeps_the_old_and_goes_on(threads, what):
+    running = threads.start(PROCESSOR)
+    running.wait_for('of 1 scopes', 2)
+    first = running.children()
+    if what == 'metrics':
+        threads.metrics.write_text('metrics: {cpu: {unit: 3}}')
+    elif what == 'option':
+        threads.set('orchestrator', max_threads='many')
+        threads.write()
+    else:
+        threads.conf.write_text('this is no configuration')
+    running.signal(SIGHUP)
+    running.wait_for('The options and metrics read before are used on')
+    wait_until(lambda: len(running.children()) == 2 and not set(first) & set(running.children()))
+    running.wait_for('collecting', 2)
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    assert 'Traceback' not in running.output
+
+
+def test_no_workers_stay_up_and_say_so(threads):
+    threads.set('orchestrator', max_workers=0)
+    running = threads.start(PROCESSOR)
+    running.wait_for('max_workers is 0')
+    running.signal(SIGHUP)
+    assert running.process.poll() is None
+    assert running.children() == []
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+
+
+def test_database_that_is_away_is_waited_for(threads):
+    place = threads.directory / 'away'
+    place.write_text('')
+    (threads.directory / 'cloudkitty.sqlite').rename(threads.directory / 'kept.sqlite')
+    threads.set('database', connection='sqlite:///%s' % (place / 'cloudkitty.sqlite'))
+    running = threads.start(PROCESSOR)
+    running.wait_for('The database is away; the workers wait for it.')
+    running.wait_for('trying again in 5 s', 2)
+    place.unlink()
+    place.mkdir()
+    (threads.directory / 'kept.sqlite').rename(place / 'cloudkitty.sqlite')
+    running.wait_for('of 1 scopes', 2)
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+
+
+def test_broker_that_is_away_is_warned_of_once_a_worker(threads):
+    threads.set('DEFAULT', transport_url='rabbit://guest:guest@127.0.0.1:1/')
+    running = threads.start(PROCESSOR)
+    running.wait_for('of 1 scopes', 2)
+    running.wait_for('Connection failed', 2)
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    assert running.output.count('Connection failed') == 2
+    assert 'ERROR' not in running.output
+
+
+@pytest.mark.parametrize(
+    ('section', 'option', 'value', 'message'),
+    [
+        ('collect', 'collector', 'nonsense', 'Cannot use "nonsense"'),
+        ('collect', 'collector', 'monasca', 'removed long ago'),
+        ('collect', 'timezone', 'Moon/Tycho', 'timezone'),
+        ('collect', 'period', 'long', 'period'),
+        ('collect', 'metrics_conf', '/nonexistent/metrics.yml', '/nonexistent/metrics.yml'),
+        ('fetcher', 'backend', 'nonsense', 'Cannot use "nonsense"'),
+        ('storage', 'backend', 'influxdb', 'influxdb'),
+        ('orchestrator', 'skip_datapoints_expression', 'True', 'does not have it yet'),
+        ('orchestrator', 'coordination_url', 'nonsense://', 'coordination_url'),
+        ('orchestrator', 'max_workers', '-1', 'max_workers'),
+        ('database', 'connection', 'nonsense', 'connection'),
+        ('DEFAULT', 'transport_url', 'nonsense://', 'transport_url'),
+        ('DEFAULT', 'graceful_shutdown_timeout', 'soon', 'graceful_shutdown_timeout'),
+    ],
+)
+def test_bad_option_is_one_line_and_status_1(programs, section, option, value, message):
+    programs.set(section, **{option: value})
+    done = programs.run(PROCESSOR)
+    assert done.returncode == 1
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith('cloudkitty-processor: ')
+    assert message in lines[0]
+
+
+def test_bad_metrics_file_names_file_metric_and_key(programs):
+    programs.metrics.write_text('metrics: {cpu: {unit: 3}}')
+    done = programs.run(PROCESSOR)
+    assert (done.returncode, done.stderr.splitlines()) == (
+        1,
+        ['cloudkitty-processor: %s: metric cpu: unit: expected text of one character or more' % programs.metrics],
+    )
+
+
+def test_skip_expression_of_a_metric_is_refused(programs):
+    programs.metrics.write_text('metrics: {cpu: {unit: u, skip_datapoints_expression: "True"}}')
+    done = programs.run(PROCESSOR)
+    assert done.returncode == 1
+    assert 'metric cpu: skip_datapoints_expression: this release does not have it yet' in done.stderr
+
+
+def test_history_of_another_storage_is_not_hidden_by_a_default(programs):
+    done = programs.run('cloudkitty-dbsync', 'upgrade')
+    assert done.returncode == 0
+    programs.set('storage_influxdb', host='influx.example.org')
+    done = programs.run(PROCESSOR)
+    assert done.returncode == 1
+    assert '[storage] backend is not set' in done.stderr
+
+
+@pytest.mark.parametrize('argument', ['--help', '--version'])
+def test_help_needs_no_configuration(programs, argument):
+    done = programs.run(PROCESSOR, argument)
+    assert done.returncode == 0
+    assert done.stdout
+
+
+def test_unknown_flag_is_bad_usage(programs):
+    assert programs.run(PROCESSOR, '--nonsense').returncode == 2
