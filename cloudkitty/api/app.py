@@ -58,13 +58,22 @@ def load_app(conf: Any) -> Any:
 
 
 def _globals(conf: Any) -> dict[str, Any]:
-    """Return what filters of the paste file find in its global configuration."""
-    result = {middleware.CONF: conf}
-    files = [path for path in conf.config_file or () if os.path.exists(path)]
-    if files:
-        # Filters of oslo.middleware read the options themselves, from one file.
-        result['oslo_config_file'] = files[-1]
+    """Return what filters of the paste file find in its global configuration.
+
+    Those of oslo.middleware read the options themselves: from the files in the usual places, or from one that is named.
+    """
+    result = {middleware.CONF: conf, 'oslo_config_program': PROGRAM}
+    named = list(conf.config_file or ())
+    if named and named != cfg.find_config_files('cloudkitty', PROGRAM):
+        sections = ('cors', 'oslo_middleware')
+        result['oslo_config_file'] = next((path for path in reversed(named) if _has_section(path, sections)), named[-1])
     return result
+
+
+def _has_section(path: str, names: Sequence[str]) -> bool:
+    found: dict[str, Any] = {}
+    cfg.ConfigParser(path, found).parse()
+    return any(name in found for name in names)
 
 
 def find_paste_file(conf: Any) -> str:

@@ -25,7 +25,6 @@ _CONFIG = """
 [DEFAULT]
 auth_strategy = {strategy}
 transport_url = fake://
-default_log_levels = cloudkitty=WARNING
 {default}
 [database]
 connection = {connection}

@@ -68,6 +68,17 @@ def test_the_paste_file_of_release_8_works(make_api):
     assert ask(api, '/healthcheck', headers=ADMIN).status_code == 404
 
 
+def test_filters_read_the_file_that_has_their_options(make_api):
+    api = make_api('noauth')
+    more = api.directory / 'more.conf'
+    more.write_text('[api]\nport = 1\n')
+    application = app.build_wsgi_app(conf=cfg.ConfigOpts(), config_files=[str(api.config_file), str(more)])
+    request = webob.Request.blank('/', headers={'X-Forwarded-Proto': 'https', 'Origin': 'http://horizon.example'})
+    answer = request.get_response(application)
+    assert answer.json['versions'][0]['links'][0]['href'].startswith('https:')
+    assert answer.headers['Access-Control-Allow-Origin'] == 'http://horizon.example'
+
+
 def test_a_paste_file_that_is_not_there_stops_the_start(make_api):
     api = make_api(default='api_paste_config = nowhere.ini')
     with pytest.raises(errors.ConfigurationError, match='nowhere.ini.*api_paste_config'):
