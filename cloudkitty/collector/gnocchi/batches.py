@@ -392,7 +392,7 @@ class _Work:
             return cells.Found()
         query, body = request
         window = cells.Window(frozenset(ask.scope_ids), ask.begin, ask.end, self._batch.length)
-        answer = self._client.post('/v1/aggregates', query, body, self._deadline, exact=True)
+        answer = self._client.items('/v1/aggregates', query, body, self._deadline)
         with requests.sense('an answer'):
             if ask.mode is asks.Mode.PLAIN:
                 return cells.read_plain(subject.metric, answer, subject.resources, window)

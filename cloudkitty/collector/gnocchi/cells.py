@@ -5,6 +5,7 @@ Source: collection contract, sections 3.4, 3.5 and 9.
 """
 
 from collections.abc import Collection
+from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
@@ -20,6 +21,7 @@ from cloudkitty.collector.gnocchi import inventory
 #: Granules of a period: (epoch second, seconds, value), in Gnocchi's order.
 Granules = list[tuple[float, Any, Any]]
 
+_TWICE = 'Gnocchi gave two answers for one resource.'
 _parse_instant = functools.lru_cache(maxsize=1 << 14)(inventory.parse_instant)
 
 
@@ -32,41 +34,46 @@ class Window:
     end: int
     length: int
 
-    def floor(self, second: float) -> int:
-        """Return the begin of the period that *second* falls in."""
-        return int(self.begin + (second - self.begin) // self.length * self.length)
-
 
 @dataclasses.dataclass(slots=True)
 class Found:
     """What an answer holds.
 
-    :ivar points: series to its (begin, quantity).
+    :ivar points: series to its begins and quantities; unsorted.
     :ivar failed: (scope id, begin) of cells that cannot be billed, and why.
     :ivar strays: how many groups name a resource, or a scope of it, that nobody knows.
     """
 
-    points: dict[series.Series, list[tuple[int, Decimal]]] = dataclasses.field(default_factory=dict)
+    points: dict[series.Series, tuple[list[int], list[Decimal]]] = dataclasses.field(default_factory=dict)
     failed: dict[tuple[str, int], str] = dataclasses.field(default_factory=dict)
     strays: int = 0
 
     def add(self, other: 'Found') -> None:
         """Take in *other*."""
-        for key, points in other.points.items():
-            self.points.setdefault(key, []).extend(points)
+        for key, (begins, quantities) in other.points.items():
+            known = self.points.setdefault(key, ([], []))
+            known[0].extend(begins)
+            known[1].extend(quantities)
         self.failed.update(other.failed)
         self.strays += other.strays
 
     def columns(self, length: int, failed: Collection[tuple[str, int]]) -> list[series.Columns]:
-        """Return the points outside the cells *failed*, sorted by begin."""
+        """Hand over the points outside the cells *failed*, sorted by begin."""
         result = []
-        for key, points in self.points.items():
-            kept = sorted(
-                (point for point in points if (key.scope_id, point[0]) not in failed), key=lambda point: point[0]
-            )
+        for key in list(self.points):
+            # Taken out as it goes: two of everything need not be in memory.
+            begins, quantities = self.points.pop(key)
+            kept = [index for index, begin in enumerate(begins) if (key.scope_id, begin) not in failed]
+            kept.sort(key=begins.__getitem__)
             if kept:
-                begins, quantities = zip(*kept, strict=True)
-                result.append(series.Columns(key, length, begins, quantities))
+                result.append(
+                    series.Columns(
+                        key,
+                        length,
+                        tuple(begins[index] for index in kept),
+                        tuple(quantities[index] for index in kept),
+                    )
+                )
         return result
 
 
@@ -84,8 +91,8 @@ def read_history(
     Raises KeyError, TypeError or ValueError for an answer that makes no sense.
     """
     reader = _Reader(metric, window)
-    cells: dict[tuple[frozenset[tuple[str, Any]], int], Granules] = {}
-    owners: dict[frozenset[tuple[str, Any]], Mapping[str, Any]] = {}
+    keeps_all = metric.extra_args['use_all_resource_revisions']
+    merged: dict[tuple[str, str], list[tuple[Mapping[str, Any], dict[int, Granules]]]] = {}
     for item in answer:
         group = item['group']
         resource = resources.get(group['id'])
@@ -93,32 +100,28 @@ def read_history(
             # Whoever it belongs to must not pay for it here.
             reader.found.strays += 1
             continue
-        if group[scope_key] not in window.scope_ids:
+        scope_id = group[scope_key]
+        if scope_id not in window.scope_ids:
             # It was somebody else's for a while.
             continue
-        key = frozenset(group.items())
-        known = owners.setdefault(key, group) is not group
-        for begin, granules in _split(item['measures']['measures']['aggregated'], window):
-            if known and cells.get((key, begin), granules) != granules:
-                reader.fail(group[scope_key], begin, 'Gnocchi gave two answers for resource %s.' % resource.id)
-            cells[key, begin] = granules
-    if metric.extra_args['use_all_resource_revisions']:
-        for (key, begin), granules in cells.items():
-            group = owners[key]
-            revision = resources[group['id']].at(begin + window.length, group)
-            reader.add(group[scope_key], begin, granules, revision, group)
-        return reader.found
-    merged: dict[tuple[str, str, int], list[tuple[Mapping[str, Any], Granules]]] = {}
-    for (key, begin), granules in cells.items():
-        group = owners[key]
-        merged.setdefault((group['id'], group[scope_key], begin), []).append((group, granules))
-    for (resource_id, scope_id, begin), parts in merged.items():
+        cells = reader.split(item['measures']['measures']['aggregated'])
+        if reader.knows(frozenset(group.items()), cells):
+            for begin in reader.contradictions(frozenset(group.items()), cells):
+                reader.fail(scope_id, begin, _TWICE)
+        elif keeps_all:
+            for begin, granules in cells.items():
+                reader.add(scope_id, begin, granules, resource.at(begin + window.length, group), group)
+        else:
+            merged.setdefault((resource.id, scope_id), []).append((group, cells))
+    for (resource_id, scope_id), parts in merged.items():
         # The groups of one resource are its revisions, and their values are shares: together they are the value.
-        end = begin + window.length
-        revision, group = max(
-            ((resources[resource_id].at(end, group), group) for group, _ in parts), key=lambda pair: pair[0].begin
-        )
-        reader.add(scope_id, begin, _add_up(granules for _, granules in parts), revision, group)
+        for begin in {begin for _, cells in parts for begin in cells}:
+            there = [(group, cells[begin]) for group, cells in parts if begin in cells]
+            end = begin + window.length
+            revision, group = max(
+                ((resources[resource_id].at(end, group), group) for group, _ in there), key=lambda pair: pair[0].begin
+            )
+            reader.add(scope_id, begin, _add_up(granules for _, granules in there), revision, group)
     return reader.found
 
 
@@ -130,43 +133,22 @@ def read_plain(
     A period belongs to the revision at its end as a whole. Errors are those of :func:`read_history`.
     """
     reader = _Reader(metric, window)
-    seen: dict[tuple[str, int], Granules] = {}
     for item in answer:
         resource = resources.get(item['group']['id'])
         if resource is None:
             reader.found.strays += 1
             continue
-        for begin, granules in _split(item['measures']['measures']['aggregated'], window):
+        cells = reader.split(item['measures']['measures']['aggregated'])
+        if reader.knows(resource.id, cells):
+            for begin in reader.contradictions(resource.id, cells):
+                reader.fail(resource.at(begin + window.length).scope_id, begin, _TWICE)
+            continue
+        for begin, granules in cells.items():
             revision = resource.at(begin + window.length)
-            if revision.scope_id not in window.scope_ids or not revision.holds_at(begin + window.length):
-                # It was, or is by now, somebody else's.
-                continue
-            if (resource.id, begin) in seen:
-                if seen[resource.id, begin] != granules:
-                    reader.fail(revision.scope_id, begin, 'Gnocchi gave two answers for resource %s.' % resource.id)
-                continue
-            seen[resource.id, begin] = granules
-            reader.add(revision.scope_id, begin, granules, revision, revision.attributes)
+            if revision.scope_id in window.scope_ids and revision.holds_at(begin + window.length):
+                # Else it was, or is by now, somebody else's.
+                reader.add(revision.scope_id, begin, granules, revision, revision.attributes)
     return reader.found
-
-
-def _split(measures: Any, window: Window) -> list[tuple[int, Granules]]:
-    """Return the granules of *measures* by the period that they begin in.
-
-    Of several granularities the coarsest that fits into a period counts, as Gnocchi's own order would have it.
-    """
-    result: dict[int, Granules] = {}
-    for time, granularity, value in measures:
-        second = _parse_instant(time)
-        if value is None or not window.begin <= second < window.end or granularity > window.length:
-            continue
-        if isinstance(value, bool) or not isinstance(value, int | Decimal):
-            raise TypeError('a value that is no number')
-        granules = result.setdefault(window.floor(second), [])
-        if granules and granules[0][1] > granularity:
-            continue
-        granules.append((second, granularity, value))
-    return list(result.items())
 
 
 def _add_up(parts: Iterable[Granules]) -> Granules:
@@ -186,10 +168,46 @@ class _Reader:
         self._metric = metric
         self._window = window
         self._method = metric.extra_args['period_method']
+        self._begins = {begin: begin for begin in range(window.begin, window.end, window.length)}
+        # What identifies a group, to a digest of what it said.
+        self._seen: dict[Hashable, int] = {}
         self._quantities: dict[Any, Decimal] = {}
         self._series: dict[tuple[int, int, str], series.Series] = {}
         # The keys of the former are ids of these: none may go meanwhile.
         self._kept: list[Any] = []
+
+    def split(self, measures: Any) -> dict[int, Granules]:
+        """Return the granules of *measures* by the period that they begin in.
+
+        Of several granularities the coarsest that fits into a period counts, as Gnocchi's own order would have it.
+        """
+        window, length = self._window, self._window.length
+        result: dict[int, Granules] = {}
+        for time, granularity, value in measures:
+            second = _parse_instant(time)
+            if value is None or not window.begin <= second < window.end or granularity > length:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | Decimal):
+                raise TypeError('a value that is no number')
+            # One int for all points of a period.
+            begin = self._begins[second - (second - window.begin) % length]  # type: ignore[index]
+            granules = result.get(begin)
+            if granules is None:
+                result[begin] = [(second, granularity, value)]
+            elif granules[0][1] <= granularity:
+                granules.append((second, granularity, value))
+        return result
+
+    def knows(self, key: Hashable, cells: dict[int, Granules]) -> bool:
+        """Return whether a group that *key* identifies was there before; take note of it, which has *cells*."""
+        mark = _mark(cells)
+        before = len(self._seen)
+        self._seen.setdefault(key, mark)
+        return len(self._seen) == before
+
+    def contradictions(self, key: Hashable, cells: dict[int, Granules]) -> Collection[int]:
+        """Return the begins of *cells*, of a group that is known, if it said something else before."""
+        return () if self._seen[key] == _mark(cells) else cells
 
     def fail(self, scope_id: str, begin: int, text: str) -> None:
         self.found.failed[scope_id, begin] = text
@@ -211,7 +229,9 @@ class _Reader:
         except amount.AmountTooLarge as error:
             self.fail(scope_id, begin, str(error))
             return
-        self.found.points.setdefault(self._make_series(scope_id, revision, group), []).append((begin, quantity))
+        begins, quantities = self.found.points.setdefault(self._make_series(scope_id, revision, group), ([], []))
+        begins.append(begin)
+        quantities.append(quantity)
 
     def _take(self, granules: Granules) -> Any:
         """Return the value of a period.
@@ -251,6 +271,10 @@ class _Reader:
             )
             self._kept += [revision, group]
         return found
+
+
+def _mark(cells: dict[int, Granules]) -> int:
+    return hash(tuple(granule for granules in cells.values() for granule in granules))
 
 
 def _check(value: Decimal) -> None:

@@ -81,14 +81,19 @@ class Client:
         self._timeout = timeout
         self._pause = pause
 
-    def post(self, path: str, query: list[tuple[str, str]], body: Any, deadline: Deadline, exact: bool = False) -> Any:
-        """Return the parsed answer of a POST of *body* to *path*.
+    def post(self, path: str, query: list[tuple[str, str]], body: Any, deadline: Deadline) -> Any:
+        """Return the parsed answer of a POST of *body* to *path*; raises :class:`RequestFailed`."""
+        return parse_json(self._ask('POST', path, query, json.dumps(body), deadline)[0])
 
-        :param exact: parse fractions as Decimals.
+    def items(self, path: str, query: list[tuple[str, str]], body: Any, deadline: Deadline) -> Iterator[Any]:
+        """Return an iterator over the list that a POST of *body* gives: fractions are Decimals.
 
-        Raises :class:`RequestFailed`.
+        Only one item at a time is more than text: parsed, an answer takes ten times the memory.
+
+        Raises :class:`RequestFailed`; the iterator raises ValueError.
         """
-        return self._ask('POST', path, query, json.dumps(body), deadline, exact)[0]
+        text, _ = self._ask('POST', path, query, json.dumps(body), deadline)
+        return _iterate(text)
 
     def pages(self, path: str, query: list[tuple[str, str]], body: Any | None, deadline: Deadline) -> Iterator[Any]:
         """Yield the parsed pages of a list: POSTs of *body*, or GETs where it is None.
@@ -99,8 +104,8 @@ class Client:
         seen: set[str] = set()
         more = query
         while True:
-            answer, following = self._ask(method, path, more, text, deadline, False)
-            yield answer
+            answer, following = self._ask(method, path, more, text, deadline)
+            yield parse_json(answer)
             marker = _marker(following)
             if marker is None or marker in seen:
                 return
@@ -109,11 +114,12 @@ class Client:
             more = [*query, ('marker', marker)]
 
     def _ask(
-        self, method: str, path: str, query: list[tuple[str, str]], body: str | None, deadline: Deadline, exact: bool
-    ) -> tuple[Any, str | None]:
+        self, method: str, path: str, query: list[tuple[str, str]], body: str | None, deadline: Deadline
+    ) -> tuple[str, str | None]:
+        """Return (text of the answer, URL of the next page or None)."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._ask_once(method, path, query, body, deadline, exact)
+                return self._ask_once(method, path, query, body, deadline)
             except RequestFailed as error:
                 # Everything asked is a question, so asking again is harmless. A time-out or "too big" is for the
                 # caller to make smaller; an explained refusal stays one.
@@ -126,8 +132,8 @@ class Client:
         raise AssertionError('unreachable')
 
     def _ask_once(
-        self, method: str, path: str, query: list[tuple[str, str]], body: str | None, deadline: Deadline, exact: bool
-    ) -> tuple[Any, str | None]:
+        self, method: str, path: str, query: list[tuple[str, str]], body: str | None, deadline: Deadline
+    ) -> tuple[str, str | None]:
         seconds = min(self._timeout, deadline.left)
         if seconds <= 0:
             raise RequestFailed(Refusal.AWAY, 'Gnocchi: out of time.')
@@ -158,11 +164,43 @@ class Client:
         if answer.status_code not in (200, 201):
             raise explain(answer.status_code, content)
         try:
-            text = content.decode()
-            parsed = json.loads(text, parse_float=Decimal, parse_constant=Decimal) if exact else json.loads(text)
+            text = content.decode().strip()
         except ValueError as error:
-            raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: an answer that is cut off or not JSON.') from error
-        return parsed, answer.links.get('next', {}).get('url')
+            raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: an answer that is not text.') from error
+        if not (text.startswith('[') and text.endswith(']')):
+            # All that is asked for are lists.
+            raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: an answer that is cut off or not JSON.')
+        return text, answer.links.get('next', {}).get('url')
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of an answer; raises RequestFailed if it is not JSON."""
+    with sense('an answer'):
+        return json.loads(text)
+
+
+_EXACT = json.JSONDecoder(parse_float=Decimal, parse_constant=Decimal)
+_BETWEEN = re.compile(r'\s*([,\]])\s*')
+_OPENING = re.compile(r'\[\s*')
+
+
+def _iterate(text: str) -> Iterator[Any]:
+    """Yield the items of the JSON list *text*; raise ValueError where it is none."""
+    opening = _OPENING.match(text)
+    position = opening.end() if opening else 0
+    if text[position:] == ']':
+        return
+    while True:
+        item, position = _EXACT.raw_decode(text, position)
+        yield item
+        between = _BETWEEN.match(text, position)
+        if between is None:
+            raise ValueError('The list goes wrong at %d.' % position)
+        position = between.end()
+        if between.group(1) == ']':
+            if position != len(text):
+                raise ValueError('Something follows the list.')
+            return
 
 
 def _marker(link: str | None) -> str | None:
