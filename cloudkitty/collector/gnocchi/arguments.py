@@ -46,23 +46,23 @@ def _seconds(value: object) -> int:
 
 
 def _aggregation(value: object) -> str:
-    if value not in AGGREGATION_METHODS:
+    if not isinstance(value, str) or value not in AGGREGATION_METHODS:
         raise voluptuous.Invalid(
             'expected one of %s, a percentile from 1pct to 99pct, or rate: and one of these' % ', '.join(_AGGREGATES)
         )
-    return str(value)
+    return value
 
 
 def _re_aggregation(value: object) -> str:
-    if value not in RE_AGGREGATION_METHODS:
+    if not isinstance(value, str) or value not in RE_AGGREGATION_METHODS:
         raise voluptuous.Invalid('expected one of %s, or rate: and one of these' % ', '.join(_AGGREGATES))
-    return str(value)
+    return value
 
 
 def _period_method(value: object) -> str:
-    if value not in PERIOD_METHODS:
+    if not isinstance(value, str) or value not in PERIOD_METHODS:
         raise voluptuous.Invalid('expected one of %s' % ', '.join(PERIOD_METHODS))
-    return str(value)
+    return value
 
 
 SCHEMA = {

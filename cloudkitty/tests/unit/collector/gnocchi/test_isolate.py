@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Halving what fails."""
+
+import pytest
+
+from cloudkitty.collector.gnocchi import isolate
+from cloudkitty.collector.gnocchi import requests
+
+Refusal = requests.Refusal
+
+
+class Source:
+    """Gives every number but the *bad* ones; parts are tuples of numbers."""
+
+    def __init__(self, *bad, refusal=Refusal.TROUBLE, most=1000):
+        self.bad = set(bad)
+        self.refusal = refusal
+        self.most = most
+        self.asked = []
+
+    def ask(self, part):
+        self.asked.append(part)
+        if len(part) > self.most:
+            raise requests.RequestFailed(Refusal.TOO_BIG, 'too big')
+        if self.bad.intersection(part):
+            raise requests.RequestFailed(self.refusal, 'bad')
+        return part
+
+    def split(self, part, error):
+        middle = len(part) // 2
+        return [part[:middle], part[middle:]] if middle and error.refusal is not Refusal.AWAY else []
+
+    def run(self, *parts, budget=100, weigh=len):
+        found = isolate.ask_all(isolate.Runner(None, budget), parts, self.ask, self.split, lambda part: 'all', weigh)
+        good = sorted(number for _, result in found if isinstance(result, tuple) for number in result)
+        failed = sorted(number for part, result in found if not isinstance(result, tuple) for number in part)
+        return good, failed
+
+
+def test_what_works_is_asked_once():
+    source = Source()
+    assert source.run((1, 2), (3,)) == ([1, 2, 3], [])
+    assert source.asked == [(1, 2), (3,)]
+
+
+@pytest.mark.parametrize('bad', [0, 5, 15])
+def test_one_bad_part_is_found_in_few_requests(bad):
+    source = Source(bad)
+    numbers = tuple(range(16))
+    assert source.run(numbers) == ([number for number in numbers if number != bad], [bad])
+    assert len(source.asked) == 1 + 2 * 4
+
+
+def test_a_source_that_gives_nothing_is_soon_left_alone():
+    source = Source(*range(64))
+    assert source.run(tuple(range(64))) == ([], list(range(64)))
+    assert len(source.asked) == 1 + 2 + 4
+
+
+def test_a_source_that_is_away_is_not_asked_for_less():
+    source = Source(1, refusal=Refusal.AWAY)
+    assert source.run((1, 2)) == ([], [1, 2])
+    assert len(source.asked) == 1
+
+
+def test_what_is_too_big_is_halved_until_it_fits():
+    source = Source(most=4)
+    assert source.run(tuple(range(8))) == (list(range(8)), [])
+
+
+def test_requests_that_run_together_stay_within_the_budget():
+    runner = isolate.Runner(None, 10)
+    assert list(runner._waves([(0,) * size for size in (4, 6, 1, 20, 3, 3)], len)) == [
+        [(0,) * 4, (0,) * 6],
+        [(0,)],
+        [(0,) * 20],
+        [(0,) * 3, (0,) * 3],
+    ]
