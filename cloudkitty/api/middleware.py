@@ -4,7 +4,12 @@
 from collections.abc import Callable
 from typing import Any
 
+from keystoneauth1 import exceptions
 from keystonemiddleware import auth_token
+from oslo_log import log
+import webob
+
+LOG = log.getLogger(__name__)
 
 #: Under this key of paste's global configuration the application hands the options to its filters.
 CONF = 'cloudkitty.conf'
@@ -27,7 +32,13 @@ class AuthTokenMiddleware(auth_token.AuthProtocol):
             # Nobody has checked what the caller says about himself.
             request.remove_auth_headers()
             return None
-        return super().process_request(request)
+        try:
+            return super().process_request(request)
+        except exceptions.ClientException as error:
+            # Keystone is set up in a way that the library did not foresee, such as without the endpoint it wants.
+            LOG.error('Tokens cannot be validated: %s', error)
+            body = {'error': {'code': 503, 'title': 'Service Unavailable', 'message': 'Tokens cannot be validated.'}}
+            return webob.Response(json_body=body, status=503)
 
     @classmethod
     def factory(cls, global_conf: dict[str, Any], **local_conf: str) -> Callable[[Any], 'AuthTokenMiddleware']:

@@ -51,11 +51,11 @@ def authorize(
     if project_id == NOBODY and not caller.project_id:
         values.update(project_id=NOBODY, tenant=NOBODY, tenant_id=NOBODY)
     try:
-        allowed = enforcer.authorize(rule, target, values)
+        enforcer.authorize(rule, target, values, do_raise=True)
     except oslo_policy.InvalidScope as error:
         raise errors.Forbidden('%s needs a token of a project.' % rule) from error
-    if not allowed:
-        raise errors.Forbidden('Policy does not allow %s.' % rule)
+    except oslo_policy.PolicyNotAuthorized as error:
+        raise errors.Forbidden('Policy does not allow %s.' % rule) from error
 
 
 def is_admin(enforcer: oslo_policy.Enforcer | None, caller: context.RequestContext) -> bool:

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import tempfile
 
+from keystoneauth1 import exceptions
 from keystonemiddleware.auth_token import _exceptions as token_exceptions
 from oslo_config import cfg
 import webob
@@ -95,6 +96,8 @@ class TableAuthToken(middleware.AuthTokenMiddleware):
     """The filter as it is, with a table where it would ask Keystone."""
 
     def fetch_token(self, token, **kwargs):
+        if token == 'endpoint':
+            raise exceptions.EndpointNotFound('There is no internal endpoint.')
         try:
             return TOKENS[token]
         except KeyError:
