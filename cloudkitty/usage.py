@@ -57,6 +57,8 @@ class Usage:
     A cell with points in *columns* is rated; a cell without points and without a trouble is empty. FAILED and UNKNOWN
     cells have no points; PROVISIONAL ones may.
 
+    :ivar batch: what was answered: the batch that was asked, or a part of it that the collector could hold in memory.
+        A part has the first of the periods and some of the scopes, at least one of each; the rest is to be asked again.
     :ivar source_down: every request of the batch failed transiently: nothing at all is known about the source.
     """
 

@@ -97,7 +97,11 @@ class BaseCollector:
         return metric_name, points
 
     def collect(self, batch: usage.Batch) -> usage.Usage:
-        """Return what the source says about *batch*; never raises for what a source does."""
+        """Return what the source says about *batch*, or about a part of it; never raises for what a source does.
+
+        A collector that cannot hold all of it in memory answers for fewer periods, or for fewer scopes, and says so in
+        the batch of the usage: work with that one.
+        """
         return collect_classic(self, batch)
 
     def _create_data_point(

@@ -36,6 +36,9 @@ from cloudkitty.conf import metrics as metrics_file
 
 LOG = logging.getLogger(__name__)
 
+#: A resource of the inventory takes as much memory as so many granules.
+RESOURCE_WEIGHT = 4
+
 Refusal = requests.Refusal
 
 
@@ -73,11 +76,13 @@ class Server:
 
     :ivar existing: (resource type, metric name) that are known to exist somewhere.
     :ivar has_history: it is not known to be older than 4.5.
+    :ivar scope_weight: granules and the like that a scope and period took on average, in the last batch.
     """
 
     sizes: Sizes = dataclasses.field(default_factory=Sizes)
     existing: set[tuple[str, str]] = dataclasses.field(default_factory=set)
     has_history: bool = True
+    scope_weight: float = 0
 
 
 class GnocchiCollector(base.BaseCollector):
@@ -225,6 +230,7 @@ class _Work:
 
     def run(self) -> usage.Usage:
         """Return the usage of the batch, or of the part of it that fits into memory."""
+        self._foresee()
         askable = self._check_grid()
         self._read_inventories(askable)
         for metric in askable:
@@ -321,22 +327,36 @@ class _Work:
             else:
                 self._types[name].inventory.add(result)
 
+    def _foresee(self) -> None:
+        """Leave out scopes that will not fit into memory, before their resources are read."""
+        most = self._runner.budget / self._server.scope_weight if self._server.scope_weight else math.inf
+        if most < len(self._batch.scope_ids):
+            self._batch = dataclasses.replace(self._batch, scope_ids=self._batch.scope_ids[: max(1, int(most))])
+
     def _shrink_batch(self) -> None:
-        """Make the batch as small as the memory for granules demands: fewer periods first, then fewer scopes."""
+        """Make the batch as small as the memory demands: fewer periods first, then fewer scopes."""
         batch = self._batch
         budget = self._runner.budget
-        weights = [
-            sum(subject.count(scope_id) * subject.granules for subject in self._subjects.values())
+        resources = dict.fromkeys(batch.scope_ids, 0)
+        for kind in self._types.values():
+            for resource in kind.inventory.resources.values():
+                for scope_id in resource.scopes:
+                    if scope_id in resources:
+                        resources[scope_id] += RESOURCE_WEIGHT
+        granules = {
+            scope_id: sum(subject.count(scope_id) * subject.granules for subject in self._subjects.values())
             for scope_id in batch.scope_ids
-        ]
-        total = sum(weights)
-        if total * batch.count <= budget:
+        }
+        fixed, total = sum(resources.values()), sum(granules.values())
+        self._server.scope_weight = (fixed + total) / len(batch.scope_ids)
+        if fixed + total * batch.count <= budget:
             return
-        if total <= budget:
-            self._batch = dataclasses.replace(batch, count=budget // total)
+        if fixed + total <= budget:
+            self._batch = dataclasses.replace(batch, count=(budget - fixed) // total)
             return
         taken = weight = 0
-        for item in weights:
+        for scope_id in batch.scope_ids:
+            item = resources[scope_id] + granules[scope_id]
             if taken and weight + item > budget:
                 break
             taken += 1

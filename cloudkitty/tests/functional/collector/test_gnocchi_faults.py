@@ -272,15 +272,25 @@ def test_two_answers_for_one_resource_bill_neither(world, metrics, fake):
     assert 'two answers' in trouble.error
 
 
-def test_a_batch_that_is_too_large_for_memory_is_answered_in_parts(world, metrics):
+def test_a_batch_that_is_too_large_for_memory_is_answered_in_parts(world, metrics, fake):
     whole = batch(world, metrics)
-    collector = world.collector(metrics, max_granules=20)
-    assert collector.collect(whole).batch.count == 2
-    collector = world.collector(metrics, max_granules=3)
+    # A resource weighs as much as four granules: 8 * 4 + 8 for each period.
+    assert world.collector(metrics, max_granules=32 + 4 * 8).collect(whole).batch == whole
+    assert world.collector(metrics, max_granules=32 + 3 * 8).collect(whole).batch.count == 3
+    assert world.collector(metrics, max_granules=32 + 8).collect(whole).batch.count == 1
+    collector = world.collector(metrics, max_granules=17)
     found = collector.collect(whole)
     assert (found.batch.count, found.batch.scope_ids) == (1, tuple(world.scope(name) for name in 'abc'))
     assert rated(found) == cells(world, 'abc', 1)
     assert {item.scope_id for item in found.troubles} == set(found.batch.scope_ids)
+    # From then on it does not even read the resources of more.
+    fake.faults.append(gnocchi.Fault('search', status=500, when=names_scope(world.scope('d'))))
+    assert rated(collector.collect(whole)) == cells(world, 'abc', 1)
+
+
+def test_a_scope_that_is_too_large_for_memory_is_answered_for_one_period(world, metrics):
+    found = world.collector(metrics, max_granules=1).collect(batch(world, metrics))
+    assert found.batch.scope_ids == (world.scope('a'),) and rated(found) == cells(world, 'a', 1)
 
 
 def test_one_cell_that_is_too_large_for_memory_is_asked_in_parts(world, fake):
