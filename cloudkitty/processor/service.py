@@ -3,7 +3,9 @@
 
 from collections.abc import Callable
 import datetime
+import mmap
 import os
+import signal
 import socket
 import threading
 import time
@@ -153,6 +155,8 @@ class RatingService(oslo_base.ServiceBase):
 
     #: Seconds of the time to shut down that are left for all but the batch in hand.
     MARGIN = 5
+    #: Seconds after which a child that should have been told to end tells itself.
+    DEAF = 3
 
     def __init__(
         self,
@@ -171,6 +175,12 @@ class RatingService(oslo_base.ServiceBase):
         self._pause = pause
         self._read = read
         self._is_checked = is_checked
+        # A signal that comes while a child is being forked is lost on it. So the parent counts in memory that all share
+        # how often it told its children to end, and a child that was not there the last time notices.
+        self._told = mmap.mmap(-1, 1)
+        self._told_before = 0
+        self._parent = os.getpid()
+        self._ended = threading.Event()
         self._worker: worker.Worker | None = None
         self._thread: threading.Thread | None = None
         self._database: engine.Database | None = None
@@ -178,7 +188,9 @@ class RatingService(oslo_base.ServiceBase):
         self._executor: Any = None
 
     def start(self) -> None:
-        """Open what a child needs and begin to work."""
+        """Open what a child needs and begin to work, unless it was told to end already."""
+        if self._ended.is_set():
+            return
         conf = self._conf
         database = self._database = engine.from_options(conf)
         name = '%s.%d.%d' % (socket.gethostname(), os.getpid(), time.monotonic_ns())
@@ -198,15 +210,25 @@ class RatingService(oslo_base.ServiceBase):
             made.wake()
 
         self._worker = made
-        self._thread = threading.Thread(target=made.run, name='rating', daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=made.run, name='rating', daemon=True)
+        thread.start()
+        self._thread = thread
         self._listener = messaging.Listener(
             conf, conf.host or socket.getfqdn(), [rpc.RatingEndpoint(reload)], self._rpc_executor
         )
         self._listener.start()
+        if self._ended.is_set():
+            # Starting takes a while, and others have their turn meanwhile.
+            self._shut()
 
     def stop(self, graceful: bool = True) -> None:
         """End after the batch in hand, however gracefully it is asked for; again, or before the start, is fine."""
+        if os.getpid() == self._parent:
+            self._tell()
+        self._ended.set()
+        self._shut()
+
+    def _shut(self) -> None:
         made, self._worker = self._worker, None
         if made is None:
             return
@@ -224,10 +246,15 @@ class RatingService(oslo_base.ServiceBase):
             self._database.dispose()
 
     def wait(self) -> None:
-        """Wait until the work has ended."""
-        thread = self._thread
-        while thread is not None and thread.is_alive() and self._worker is not None:
-            thread.join(1)
+        """Wait until it is told to end, or the work has ended by itself."""
+        deaf = 0
+        while not self._ended.wait(1) and (self._thread is None or self._thread.is_alive()):
+            deaf = deaf + 1 if self._told[0] != self._told_before else 0
+            if deaf == self.DEAF:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def _tell(self) -> None:
+        self._told_before = self._told[0] = (self._told[0] + 1) % 256
 
     def reset(self) -> None:
         """Read options and metrics again, in the parent, for the children to come; keep the old if they are wrong."""
@@ -239,6 +266,8 @@ class RatingService(oslo_base.ServiceBase):
             problem = str(error).rstrip('.')
         else:
             self._conf, self._metrics = conf, metrics
+        # The launcher ends the children now.
+        self._tell()
         # Not while it is handled: oslo.log would append the exception to the line once more.
         if problem:
             LOG.error('%s. The options and metrics read before are used on.', problem)
