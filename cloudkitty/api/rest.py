@@ -18,7 +18,9 @@ answer, those of its arguments and the policy rule::
         def delete(self, field_id): ...
 
 Which method is called follows from pecan's :class:`~pecan.rest.RestController`: ``get_all``, ``get_one``, ``post``,
-``put``, ``delete``, sub-resources as class attributes, and verbs on a collection by ``_custom_actions``.
+``put``, ``delete``, and sub-resources as class attributes. ``_custom_actions = {'fields': ['GET']}`` makes the method
+``fields`` (or ``get_fields``) answer both ``.../services/<id>/fields`` and ``.../services/fields?service_id=<id>``;
+other methods there are 405.
 
 An argument is given by a segment of the path, by the query, or, where no handler's *body* is declared, by a member of
 a JSON body, whatever the method. What a typed *body* lacks in the path, it gives itself: ``PUT .../mappings`` with a
@@ -38,7 +40,6 @@ from collections.abc import Mapping
 import functools
 import inspect
 import json
-import types as python_types
 from typing import Any
 import urllib.parse
 
@@ -68,21 +69,29 @@ class Controller(rest.RestController):
     """A resource. Names that begin with an underscore are no part of any URL."""
 
     def _lookup_child(self, remainder: str) -> Any:
-        if remainder.startswith('_') or isinstance(getattr(type(self), remainder, None), python_types.FunctionType):
-            found = None if remainder.startswith('_') else getattr(self, remainder)
-            return found if getattr(found, 'exposed', False) else None
-        found = getattr(self, remainder, None)
-        return found if hasattr(found, '_route') or hasattr(found, '_lookup') else None
+        found = None if remainder.startswith('_') else getattr(self, remainder, None)
+        return found if hasattr(found, '_route') or getattr(found, 'exposed', False) else None
 
     @pecan.expose()
     def _route(self, args: list[str], request: Any = None) -> Any:
+        offered = None if self._is_below(args) else self._custom_actions.get(args[-1])
         try:
+            if offered is not None and request.method not in offered:
+                raise exc.HTTPMethodNotAllowed(headers={'Allow': ', '.join(offered)})
             return super()._route(args, request)
         except exc.HTTPMethodNotAllowed as error:
             # Each resource on the way writes down what it allows; the innermost is the one that was asked for.
-            error.allowed = getattr(error, 'allowed', error.allow)
-            error.allow = error.allowed
+            error.allowed = getattr(error, 'allowed', error.headers.get('Allow', ''))
+            error.headers['Allow'] = error.allowed
             raise
+
+    def _handle_custom_action(self, method: str, remainder: list[str], request: Any = None) -> Any:
+        # The last segment may be the name of an object, of a resource below.
+        return None if self._is_below(remainder) else super()._handle_custom_action(method, remainder, request)
+
+    def _is_below(self, segments: list[str]) -> bool:
+        """Return whether *segments* lead to a resource below this one, or nowhere."""
+        return not segments or hasattr(self._lookup_child(segments[0]), '_route')
 
 
 def deployment() -> context.Deployment:

@@ -10,6 +10,8 @@ import sys
 from oslo_config import cfg
 import pytest
 import webob
+import wsme
+import wsme.types
 
 from cloudkitty import errors
 from cloudkitty import period
@@ -17,6 +19,8 @@ from cloudkitty.api import app
 from cloudkitty.api import hooks
 from cloudkitty.api import policies
 from cloudkitty.api import policy
+from cloudkitty.api import rest
+from cloudkitty.api import types
 from cloudkitty.api.v1 import rating
 from cloudkitty.api.v1 import root
 from cloudkitty.db import rating_modules
@@ -145,6 +149,14 @@ def test_the_api_starts_without_a_metrics_file(make_api):
     assert ask(api, '/v1/info/config').json == {}
     path.write_text(text)
     assert ask(api, '/v1/info/metrics').json['metrics'][0]['metric_id'] == 'instance'
+
+
+def test_objects_may_be_called_like_actions(make_api):
+    api = make_api('noauth')
+    (api.directory / 'metrics.yml').write_text('metrics: {config: {unit: u}, get_all: {unit: u}}')
+    for name in ('config', 'get_all'):
+        assert ask(api, '/v1/info/metrics/' + name).json['metric_id'] == name
+    assert ask(api, '/v1/rating/modules/reload_modules', 'PUT', {'module_id': 'x'}).status_code == 404
 
 
 def test_values_of_yaml_that_json_does_not_have(make_api):
@@ -393,8 +405,31 @@ def test_changes_of_modules_move_the_rule_revision(noauth):
     assert rule_revision.current(noauth.database) > after
 
 
+class _Thing(wsme.types.Base):
+    thing_id = types.text
+    name = wsme.wsattr(types.text, mandatory=True)
+
+
+class _Things(rest.Controller):
+    _custom_actions = {'parts': ['GET']}
+
+    @rest.expose([types.text], types.text)
+    def parts(self, thing_id):
+        return [thing_id]
+
+    @rest.expose(_Thing, body=_Thing, status=201)
+    def post(self, thing):
+        rest.point_to('new')
+        return _Thing(thing_id='new', name=thing.name)
+
+    @rest.expose(None, types.text, status=204)
+    def delete(self, thing_id):
+        if thing_id != 'new':
+            raise errors.NotFound('No thing with id %s.' % thing_id)
+
+
 class _Controller(root.V1Controller):
-    pass
+    things = _Things()
 
 
 class _Configurable(base.RatingProcessorBase):
@@ -418,6 +453,28 @@ def test_modules_bring_controllers(keystone, monkeypatch):
     assert ask(keystone, '/v1/rating/module_config/other', headers=ADMIN).status_code == 405
     assert ask(keystone, '/v1/rating/module_config/other/info/config', headers=READER).status_code == 403
     assert ask(keystone, '/v1/rating/module_config/other/info/config').status_code == 401
+
+
+def test_actions_hang_off_objects_and_collections(noauth, monkeypatch):
+    monkeypatch.setattr(
+        'cloudkitty.plugins.load_all',
+        lambda namespace: {'other': _Configurable} if namespace == chain.NAMESPACE else {},
+    )
+    things = '/v1/rating/module_config/other/things'
+    assert ask(noauth, things + '/x/parts').json == ['x']
+    assert ask(noauth, things + '/parts?thing_id=x').json == ['x']
+    assert ask(noauth, things + '/parts').status_code == 400
+    for method in ('POST', 'PUT', 'DELETE'):
+        answer = ask(noauth, things + '/x/parts', method, {'name': 'n'})
+        assert (answer.status_code, answer.headers['Allow']) == (405, 'GET')
+    made = ask(noauth, things + '/?', 'POST', {'name': 'n'})
+    assert (made.status_code, made.json) == (201, {'thing_id': 'new', 'name': 'n'})
+    assert made.headers['Location'] == 'http://localhost%s/new' % things
+    assert ask(noauth, things, 'POST', {'name': None}).status_code == 400
+    gone = ask(noauth, things + '/', 'DELETE', {'thing_id': 'new'})
+    assert (gone.status_code, gone.body) == (204, b'')
+    assert ask(noauth, things + '/old', 'DELETE').status_code == 404
+    assert ask(noauth, '/v1/rating/module_config/other/nope').status_code == 405
 
 
 def test_controllers_are_named_in_either_way():
