@@ -110,7 +110,7 @@ def make_deployment(conf: Any) -> context.Deployment:
     database = engine.from_options(conf)
     enforcer = policy.make_enforcer(conf) if conf.auth_strategy == 'keystone' else None
     if enforcer is not None:
-        enforcer.load_rules()
+        policy.check(enforcer)
     return context.Deployment(
         conf=conf,
         database=database,

@@ -22,6 +22,15 @@ def make_enforcer(conf: cfg.ConfigOpts) -> oslo_policy.Enforcer:
     return enforcer
 
 
+def check(enforcer: oslo_policy.Enforcer) -> None:
+    """Read the policy file; raise ConfigurationError for one that makes no sense."""
+    try:
+        enforcer.load_rules()
+    except (ValueError, TypeError, AttributeError, OSError, oslo_policy.InvalidDefinitionError) as error:
+        text = ' '.join(str(error).split())
+        raise errors.ConfigurationError('[oslo_policy] policy_file: it cannot be read: %s' % text) from error
+
+
 def get_enforcer() -> oslo_policy.Enforcer:
     """Return the enforcer for the tools of oslo.policy, which own the command line."""
     # A tool's own options stand before the configuration's; only the latter are ours.

@@ -517,6 +517,15 @@ def test_a_changed_policy_file_is_read(make_api):
     assert ask(api, '/v1/rating/modules', headers=ADMIN).status_code == 403
 
 
+@pytest.mark.parametrize('text', ['{', '- a list', '"a": ["b'])
+def test_a_broken_policy_file_stops_the_start(make_api, text):
+    api = make_api(default='[oslo_policy]\npolicy_file = policy.yaml\n')
+    (api.directory / 'policy.yaml').write_text(text)
+    with pytest.raises(errors.ConfigurationError, match='policy_file') as caught:
+        api.application  # noqa: B018
+    assert '\n' not in str(caught.value)
+
+
 def _list_handlers(controller, path, seen):
     """Yield (path, handler) of everything exposed at *controller* and below."""
     for name in dir(controller):
