@@ -160,7 +160,11 @@ class FakeGnocchi:
             wbufsize = -1
 
             def do_GET(self):
-                fake.handle(self)
+                try:
+                    fake.handle(self)
+                except ConnectionError:
+                    # Whoever asked would not wait any longer.
+                    self.close_connection = True
 
             do_POST = do_GET
 
