@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import logging
 import math
+import time
 from typing import Any
 
 from cloudkitty import coverage
@@ -30,6 +31,7 @@ from cloudkitty.collector.gnocchi import inventory
 from cloudkitty.collector.gnocchi import isolate
 from cloudkitty.collector.gnocchi import policies
 from cloudkitty.collector.gnocchi import requests
+from cloudkitty.collector.gnocchi import server
 from cloudkitty.conf import collect as collect_options
 from cloudkitty.conf import collector_gnocchi
 from cloudkitty.conf import metrics as metrics_file
@@ -38,51 +40,10 @@ LOG = logging.getLogger(__name__)
 
 #: A resource of the inventory takes as much memory as so many granules.
 RESOURCE_WEIGHT = 4
+#: Seconds for which a metric that nobody had is not looked for again.
+FORGET = 3600
 
 Refusal = requests.Refusal
-
-
-class Sizes:
-    """How large requests may be, by what they are for: what was too big is halved, and doubled again when it works."""
-
-    #: Of this size on there is no limit.
-    NONE = 4096
-
-    def __init__(self) -> None:
-        self._most: dict[tuple[str, ...], int] = {}
-        self._shrunk: set[tuple[str, ...]] = set()
-
-    def most(self, key: tuple[str, ...]) -> float:
-        """Return the largest size to try."""
-        return self._most.get(key, math.inf)
-
-    def shrink(self, key: tuple[str, ...], size: int) -> None:
-        """Note that *size* was too big."""
-        self._most[key] = int(max(1, min(self.most(key), size // 2)))
-        self._shrunk.add(key)
-
-    def grow(self) -> None:
-        """Let grow what was not too big since the last call."""
-        for key in set(self._most) - self._shrunk:
-            self._most[key] *= 2
-            if self._most[key] >= self.NONE:
-                del self._most[key]
-        self._shrunk.clear()
-
-
-@dataclasses.dataclass
-class Server:
-    """What was learnt of the server.
-
-    :ivar existing: (resource type, metric name) that are known to exist somewhere.
-    :ivar has_history: it is not known to be older than 4.5.
-    :ivar scope_weight: granules and the like that a scope and period took on average, in the last batch.
-    """
-
-    sizes: Sizes = dataclasses.field(default_factory=Sizes)
-    existing: set[tuple[str, str]] = dataclasses.field(default_factory=set)
-    has_history: bool = True
-    scope_weight: float = 0
 
 
 class GnocchiCollector(base.BaseCollector):
@@ -117,7 +78,7 @@ class GnocchiCollector(base.BaseCollector):
         self._scope_key = scope_key
         self._runner = isolate.Runner(executor, max_granules)
         self._timeout = timeout
-        self._server = Server()
+        self._server = server.Server()
 
     @classmethod
     def from_options(cls, conf: Any, found: metrics_file.MetricsFile, executor: Any) -> 'GnocchiCollector':
@@ -207,14 +168,14 @@ class _Work:
         client: requests.Client,
         scope_key: str,
         runner: isolate.Runner,
-        server: Server,
+        learnt: server.Server,
         batch: usage.Batch,
         deadline: requests.Deadline,
     ) -> None:
         self._client = client
         self._scope_key = scope_key
         self._runner = runner
-        self._server = server
+        self._server = learnt
         self._batch = batch
         self._deadline = deadline
         self._types: dict[str, _Type] = {}
@@ -277,7 +238,7 @@ class _Work:
                     else 'force_granularity %d in metrics.yml does not divide [collect] period, which is %d s.'
                     % (granularity, batch.length)
                 )
-                self._fail([metric.type], batch.scope_ids, batch.begin, batch.end, text, True)
+                self._fail(metric.type, batch.scope_ids, batch.begin, batch.end, text, True)
             else:
                 result.append(metric)
         return result
@@ -371,7 +332,7 @@ class _Work:
                 error = found.failed.get(scope_id)
                 if error is not None and not found.is_missing:
                     text, permanent = str(error), error.is_permanent
-                    self._fail([subject.metric.type], [scope_id], batch.begin, batch.end, text, permanent)
+                    self._fail(subject.metric.type, [scope_id], batch.begin, batch.end, text, permanent)
 
     def _measure(self) -> None:
         """Ask for the measures of every metric."""
@@ -392,7 +353,7 @@ class _Work:
                 self._found[name].add(result)
             elif result.refusal not in (Refusal.NOTHING, Refusal.LACKING):
                 text, permanent = str(result), result.is_permanent
-                self._fail([name], self._owners(name, ask), ask.begin, ask.end, text, permanent)
+                self._fail(name, self._owners(name, ask), ask.begin, ask.end, text, permanent)
 
     def _fit(self, subject: asks.Subject, ask: asks.Ask) -> list[asks.Ask]:
         kind = subject.metric.extra_args['resource_type']
@@ -485,7 +446,7 @@ class _Work:
                 for scope_id in resource.scopes.intersection(batch.scope_ids):
                     for begin in batch.begins:
                         if resource.is_in(scope_id, begin, begin + batch.length):
-                            self._fail([name], [scope_id], begin, begin + batch.length, text, True)
+                            self._fail(name, [scope_id], begin, begin + batch.length, text, True)
 
     def _tell_unknown(self) -> None:
         """Tell the metrics that the source does not know from those that merely have no points."""
@@ -493,37 +454,37 @@ class _Work:
         for subject in self._subjects.values():
             metric = subject.metric
             kind = self._types[metric.extra_args['resource_type']]
+            key = (kind.name, metric.name)
             if kind.is_missing:
-                text = 'Gnocchi has no resource type %s.' % kind.name
-                self._mark_unknown(metric, dict.fromkeys(self._batch.scope_ids, math.inf), text)
+                everybody = dict.fromkeys(self._batch.scope_ids, math.inf)
+                self._mark_unknown(metric, everybody, 'Gnocchi has no resource type %s.' % kind.name)
             elif subject.resources:
-                self._server.existing.add((kind.name, metric.name))
-            elif (
-                kind.inventory.resources
-                and (kind.name, metric.name) not in self._server.existing
-                and not inventory.is_pattern(metric.name)
-            ):
+                self._server.existing.add(key)
+            elif kind.inventory.resources and key not in self._server.existing and not inventory.is_pattern(key[1]):
                 silent.append(metric)
-
-        def ask(metric: metrics.Metric) -> bool:
-            return inventory.has_metric_anywhere(
-                self._client, metric.extra_args['resource_type'], metric.name, self._deadline
-            )
-
-        for metric, exists in zip(silent, self._runner.map(ask, silent), strict=True):
-            self._count(exists)
+        for metric, exists in zip(silent, self._runner.map(self._exists, silent), strict=True):
             name = metric.extra_args['resource_type']
             last_begins = self._types[name].inventory.last_begins()
             if isinstance(exists, requests.RequestFailed):
-                for scope_id in self._batch.scope_ids:
-                    if scope_id in last_begins:
-                        text, permanent = str(exists), exists.is_permanent
-                        self._fail([metric.type], [scope_id], self._batch.begin, self._batch.end, text, permanent)
-            elif exists:
-                self._server.existing.add((name, metric.name))
-            else:
+                self._count(exists)
+                there = [scope_id for scope_id in self._batch.scope_ids if scope_id in last_begins]
+                text, permanent = str(exists), exists.is_permanent
+                self._fail(metric.type, there, self._batch.begin, self._batch.end, text, permanent)
+            elif not exists:
                 text = 'No resource of type %s in Gnocchi has metric %s.' % (name, metric.name)
                 self._mark_unknown(metric, last_begins, text)
+
+    def _exists(self, metric: metrics.Metric) -> bool:
+        """Return whether any resource of the type of *metric*, of whatever scope, has it."""
+        key = (metric.extra_args['resource_type'], metric.name)
+        if self._server.missing.get(key, 0) > time.monotonic():
+            return False
+        exists = inventory.has_metric_anywhere(self._client, *key, self._deadline)
+        if exists:
+            self._server.existing.add(key)
+        else:
+            self._server.missing[key] = time.monotonic() + FORGET
+        return exists
 
     def _mark_unknown(self, metric: metrics.Metric, last_begins: Mapping[str, float], text: str) -> None:
         for scope_id in self._batch.scope_ids:
@@ -531,13 +492,10 @@ class _Work:
                 if begin <= last_begins.get(scope_id, -math.inf):
                     self._troubles.setdefault((scope_id, metric.type, begin), (coverage.Status.UNKNOWN, text, False))
 
-    def _fail(
-        self, names: Iterable[str], scope_ids: Iterable[str], begin: int, end: int, text: str, permanent: bool
-    ) -> None:
-        for name in names:
-            for scope_id in scope_ids:
-                for cell in range(begin, end, self._batch.length):
-                    self._troubles[scope_id, name, cell] = (coverage.Status.FAILED, text[:500], permanent)
+    def _fail(self, name: str, scope_ids: Iterable[str], begin: int, end: int, text: str, permanent: bool) -> None:
+        for scope_id in scope_ids:
+            for cell in range(begin, end, self._batch.length):
+                self._troubles[scope_id, name, cell] = (coverage.Status.FAILED, text[:500], permanent)
 
     def _count(self, result: object) -> None:
         failed = isinstance(result, requests.RequestFailed) and result.refusal in (

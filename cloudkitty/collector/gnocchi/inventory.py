@@ -13,6 +13,7 @@ import datetime
 import fnmatch
 import math
 from typing import Any
+from urllib import parse
 
 from cloudkitty import period as periods
 from cloudkitty.collector.gnocchi import requests
@@ -174,7 +175,7 @@ def _read(
     resources: dict[str, Resource],
     deadline: requests.Deadline,
 ) -> None:
-    path = '/v1/search/resource/%s' % wanted.resource_type
+    path = _path(wanted.resource_type)
     query = [('history', 'true'), ('limit', str(PAGE)), ('sort', 'id:asc')]
     query += [('attrs', name) for name in sorted({*_OWN, wanted.scope_key, *wanted.attributes})]
     for part in chunks(values, MOST_NAMES):
@@ -236,10 +237,13 @@ def has_metric_anywhere(
         with requests.sense('a list of metrics'):
             ids = sorted({item['resource_id'] for item in page if item.get('resource_id')})
         if ids:
-            path = '/v1/search/resource/%s' % resource_type
-            if client.post(path, [('limit', '1')], {'in': {'id': ids}}, deadline):
+            if client.post(_path(resource_type), [('limit', '1')], {'in': {'id': ids}}, deadline):
                 return True
     return False
+
+
+def _path(resource_type: str) -> str:
+    return '/v1/search/resource/%s' % parse.quote(resource_type, safe='')
 
 
 def is_pattern(metric_name: str) -> bool:
