@@ -87,3 +87,17 @@ class RuleRevision(Base):
 
     id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.Integer, primary_key=True, autoincrement=False)
     revision: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+
+
+class RuleActors(Base):
+    """Whole ids of those who changed a rule, as far as they are longer than the columns of old.
+
+    :ivar rule_id: public id of the mapping or script.
+    """
+
+    __tablename__ = 'rule_actors'
+
+    rule_id: orm.Mapped[str] = orm.mapped_column(sqlalchemy.String(36), primary_key=True)
+    created_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
+    updated_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
+    deleted_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())

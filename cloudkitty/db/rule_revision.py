@@ -22,9 +22,19 @@ def current(database: engine.Database) -> int:
         return 0
 
 
+def lock(session: orm.Session) -> None:
+    """Keep others from changing rules until the session's transaction ends, and wait for those who do."""
+    if _is_there(session):
+        session.execute(sqlalchemy.select(RuleRevision.revision).where(RuleRevision.id == 1).with_for_update())
+
+
 def bump(session: orm.Session) -> None:
     """Advance the revision with the change that the session makes; nothing while the table is not there."""
-    if sqlalchemy.inspect(session.connection()).has_table(RuleRevision.__tablename__):
+    if _is_there(session):
         session.execute(
             sqlalchemy.update(RuleRevision).where(RuleRevision.id == 1).values(revision=RuleRevision.revision + 1)
         )
+
+
+def _is_there(session: orm.Session) -> bool:
+    return sqlalchemy.inspect(session.connection()).has_table(RuleRevision.__tablename__)

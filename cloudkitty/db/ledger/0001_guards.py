@@ -80,6 +80,16 @@ def upgrade():
             **schema.OURS,
         )
     )
+    schema.create(
+        schema.define(
+            'rule_actors',
+            sqlalchemy.Column('rule_id', sqlalchemy.String(36), primary_key=True),
+            sqlalchemy.Column('created_by', types.long_text(), nullable=True),
+            sqlalchemy.Column('updated_by', types.long_text(), nullable=True),
+            sqlalchemy.Column('deleted_by', types.long_text(), nullable=True),
+            **schema.OURS,
+        )
+    )
     bind = op.get_bind()
     if bind.exec_driver_sql('SELECT count(*) FROM rule_revision').scalar() == 0:
         bind.exec_driver_sql('INSERT INTO rule_revision (id, revision) VALUES (1, 1)')
