@@ -50,7 +50,7 @@ class RealGnocchi:
         described = {item: {'type': 'string', 'required': False} for item in attributes}
         self._call('POST', '/resource_type', {'name': name, 'attributes': described}, fine=(409,))
 
-    def create_resource(self, type, name, project_id, recorded, metrics=(), policy='standard', **attributes):
+    def create_resource(self, type, name, project_id, recorded, metrics=(), policy='standard', /, **attributes):
         self._types[name] = type
         body = {'id': name, 'project_id': project_id, 'started_at': periods.from_epoch(recorded).isoformat()}
         body['metrics'] = {item: {'archive_policy_name': policy} for item in metrics}
@@ -58,7 +58,7 @@ class RealGnocchi:
         with self._index.begin() as connection:
             self._record(connection, name, recorded)
 
-    def revise(self, name, at, **attributes):
+    def revise(self, name, at, /, **attributes):
         self._call('PATCH', '/resource/%s/%s' % (self._types[name], name), _write(attributes))
         with self._index.begin() as connection:
             last = sqlalchemy.select(sqlalchemy.func.max(_HISTORY.c.revision)).where(_is(_HISTORY, name))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources for the tests of collectors: the stand-in for Gnocchi, and a real one where it is to be had."""
+"""Sources for the tests of collectors: the stand-in for Gnocchi, and a real one."""
 
-import os
 import uuid
 
 from keystoneauth1 import adapter
@@ -12,6 +11,7 @@ from cloudkitty.clients import gnocchi as gnocchi_client
 from cloudkitty.collector import gnocchi as driver
 from cloudkitty.collector.gnocchi import requests
 from cloudkitty.conf import metrics as metrics_file
+from cloudkitty.tests import cloud
 from cloudkitty.tests import gnocchi
 from cloudkitty.tests import real_gnocchi
 
@@ -82,13 +82,15 @@ def world(fake):
     return World(fake)
 
 
+@pytest.fixture(scope='session')
+def real_source(tmp_path_factory):
+    """A real Gnocchi, in basic authentication mode."""
+    made = cloud.Cloud(tmp_path_factory.mktemp('gnocchi') / 'data', auth='basic').start()
+    yield real_gnocchi.RealGnocchi(made)
+    made.stop()
+
+
 @pytest.fixture(params=['stand-in', pytest.param('real', marks=pytest.mark.cloud)])
 def any_world(request):
     """A world in the stand-in, then in a real Gnocchi."""
-    if request.param == 'stand-in':
-        yield World(request.getfixturevalue('fake'))
-        return
-    url, index = (os.environ.get('CLOUDKITTY_TEST_GNOCCHI%s' % part) for part in ('', '_INDEX'))
-    if not url:
-        pytest.skip('No real Gnocchi is to be had.')
-    yield World(real_gnocchi.RealGnocchi(url, index))
+    return World(request.getfixturevalue('fake' if request.param == 'stand-in' else 'real_source'))
