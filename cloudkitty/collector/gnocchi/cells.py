@@ -249,11 +249,11 @@ class _Reader:
         return total if self._method == 'sum' else amount.CONTEXT.divide(total, Decimal(len(values)))
 
     def _convert(self, value: Any) -> Decimal:
-        value = Decimal(value)
-        _check(value)
         quantity = self._quantities.get(value)
         if quantity is None:
-            quantity = self._quantities[value] = metrics.convert(self._metric, value)
+            number = Decimal(value)
+            _check(number)
+            quantity = self._quantities[value] = metrics.convert(self._metric, number)
         return quantity
 
     def _make_series(self, scope_id: str, revision: inventory.Revision, group: Mapping[str, Any]) -> series.Series:
