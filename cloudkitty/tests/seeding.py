@@ -210,10 +210,10 @@ def _describe(name, user_id, number, projects, begin, end):
 
     rates = {
         'network.incoming.bytes.rate': {
-            second: '%d.5' % (1000 * (number + 1) + second // HOUR % 24) for second in whole
+            second: '%d.5' % (1000 * (number + 1) + (second - begin) // HOUR % 24) for second in whole
         },
         'network.outgoing.bytes.rate': {
-            second: '%d.25' % (9000 * (number + 1) + second // HOUR % 7) for second in whole
+            second: '%d.25' % (9000 * (number + 1) + (second - begin) // HOUR % 7) for second in whole
         },
     }
     yield make('instance_network_interface', 'tap', rates, {'instance_id': instance_id, 'name': 'tap0'})
