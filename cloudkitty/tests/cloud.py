@@ -14,12 +14,10 @@ import json
 import os
 import pathlib
 import secrets
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
-import time
 
 from keystoneauth1 import adapter
 from keystoneauth1 import exceptions
@@ -27,11 +25,13 @@ from keystoneauth1 import http_basic
 from keystoneauth1 import session as sessions
 from keystoneauth1.identity import v3
 
+from cloudkitty.tests import processes
+
 ROOT = pathlib.Path(__file__).parents[2]
 TOOL = ROOT / 'tools' / 'cloud'
 ENVIRONMENT = ROOT / '.cache' / 'cloud'
 REGION = 'RegionOne'
-#: Seconds a service may take to answer for the first time, and to end.
+#: Seconds a service may take to answer for the first time.
 PATIENCE = 120
 
 _KEYSTONE = """[DEFAULT]
@@ -132,18 +132,6 @@ class Credentials:
         return sessions.Session(auth=v3.Password(**options), timeout=60)
 
 
-@dataclasses.dataclass(frozen=True)
-class Process:
-    """A process that was started; *born* tells it from a later one with the same id."""
-
-    name: str
-    pid: int
-    born: str
-
-    def is_alive(self):
-        return _born(self.pid) == self.born
-
-
 class Cloud:
     """Starts and stops a cloud that keeps all it has in *directory*.
 
@@ -161,9 +149,8 @@ class Cloud:
         self.auth = auth
         self.keystone_url = self.gnocchi_url = self.admin = None
         self.index_url = 'sqlite:///%s/gnocchi.sqlite' % self.directory
-        self._parent = os.getpid() if attached else 0
+        self._attached = attached
         self._processes = []
-        self._children = {}
         self._session = None
 
     # life
@@ -188,21 +175,9 @@ class Cloud:
     def stop(self):
         """Stop what was started, by process id; the data stay."""
         for process in reversed(self._processes):
-            self._end(process)
+            process.stop()
         self._processes.clear()
         (self.directory / 'cloud.json').unlink(missing_ok=True)
-
-    def _end(self, process):
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if process.is_alive():
-                os.kill(process.pid, number)
-            for _ in range(PATIENCE * 5):
-                child = self._children.get(process.pid)
-                if child is not None:
-                    child.poll()
-                if not process.is_alive():
-                    return
-                time.sleep(0.05)
 
     @classmethod
     def load(cls, directory):
@@ -214,7 +189,7 @@ class Cloud:
             raise CloudError('No cloud runs in %s.' % cloud.directory) from None
         cloud.auth, cloud.keystone_url, cloud.gnocchi_url = saved['auth'], saved['keystone'], saved['gnocchi']
         cloud.admin = saved['admin'] and Credentials(**saved['admin'])
-        cloud._processes = [Process(**process) for process in saved['processes']]
+        cloud._processes = [processes.Process(**process) for process in saved['processes']]
         return cloud
 
     def _save(self):
@@ -251,7 +226,7 @@ class Cloud:
             'keystone-manage', '--config-file', config, 'bootstrap', '--bootstrap-region-id', REGION, *urls,
             environment={'OS_BOOTSTRAP_PASSWORD': self.admin.password},
         )  # fmt: skip
-        self._spawn('keystone', config, listener)
+        self._serve('keystone', config, listener)
         self._await('keystone', self.keystone_url)
         self.create_project('service')
 
@@ -276,8 +251,8 @@ class Cloud:
         )
         self._manage('gnocchi-upgrade', '--config-file', config)
         _share(self.directory / 'gnocchi.sqlite')
-        self._spawn('gnocchi', config, listener)
-        self._spawn('metricd', config)
+        self._serve('gnocchi', config, listener)
+        self._spawn('metricd', 'gnocchi-metricd', '--config-file', config)
         self._await('gnocchi', '%s/' % self.gnocchi_url)
 
     def _write(self, name, template, **values):
@@ -299,20 +274,19 @@ class Cloud:
         if done.returncode:
             raise CloudError('%s failed:\n%s' % (program, done.stdout[-4000:]))
 
-    def _spawn(self, name, config, listener=None):
-        descriptors = [listener.fileno()] if listener else []
-        with self.log(name).open('w') as output:
-            child = subprocess.Popen(
-                [
-                    ENVIRONMENT / 'bin' / 'python', '-m', 'cloudkitty.tests.cloud_server',
-                    name, config, *(str(number) for number in descriptors or [0]), str(self._parent),
-                ],
-                env=self._environment(), cwd=self.directory, pass_fds=descriptors,
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        self._children[child.pid] = child
-        self._processes.append(Process(name, child.pid, _born(child.pid)))
+    def _spawn(self, name, *arguments, descriptors=()):
+        program = ENVIRONMENT / 'bin' / arguments[0]
+        process = processes.start(
+            name, [program, *arguments[1:]], self.log(name), self._attached,
+            env=self._environment(), cwd=self.directory, pass_fds=descriptors,
+        )  # fmt: skip
+        self._processes.append(process)
         self._save()
+
+    def _serve(self, name, config, listener):
+        descriptor = listener.fileno()
+        module = ('-m', 'cloudkitty.tests.cloud_server')
+        self._spawn(name, 'python', *module, name, config, str(descriptor), descriptors=[descriptor])
 
     def _await(self, name, url):
         """Wait until *url* answers; the socket listens since before the service started."""
@@ -326,10 +300,15 @@ class Cloud:
         """Return the path of the log of a service: keystone, gnocchi or metricd."""
         return self.directory / ('%s.log' % name)
 
-    def tail(self, name, lines=20):
-        """Return the last lines of a service's log, long ones cut."""
-        found = self.log(name).read_text(errors='replace').splitlines()[-lines:]
-        return '\n'.join(line[:400] for line in found)
+    def tail(self, name):
+        """Return the last lines of the log of a service."""
+        return '\n'.join(process.tail() for process in self._processes if process.name == name)
+
+    def check(self):
+        """Raise CloudError when a service that was started is gone."""
+        for process in self._processes:
+            if not process.is_alive():
+                raise CloudError('%s has ended:\n%s' % (process.name, process.tail()))
 
     # clients
 
@@ -402,15 +381,6 @@ def _share(path):
     """Let readers of an SQLite file go on while somebody writes; the file remembers it."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute('PRAGMA journal_mode = WAL')
-
-
-def _born(pid):
-    """Return when a process started, as the kernel writes it; None when it is gone or only waits to be reaped."""
-    try:
-        fields = pathlib.Path('/proc/%d/stat' % pid).read_text().rpartition(')')[2].split()
-    except OSError:
-        return None
-    return None if fields[0] == 'Z' else fields[19]
 
 
 def main(command, *arguments):

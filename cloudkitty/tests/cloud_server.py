@@ -1,33 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serves Keystone or Gnocchi, or runs metricd; runs in the environment that ``tools/cloud install`` makes.
+"""Serves Keystone or Gnocchi; runs in the environment that ``tools/cloud install`` makes.
 
-usage: python -m cloudkitty.tests.cloud_server keystone|gnocchi|metricd CONFIG SOCKET PARENT
+usage: python -m cloudkitty.tests.cloud_server keystone|gnocchi CONFIG SOCKET
 
-SOCKET is the descriptor of a listening socket (none for metricd). With the process id PARENT, other than 0, this
-process ends when that one does.
+SOCKET is the descriptor of a listening socket.
 """
 
-import ctypes
 import os
-import signal
 import socket
 import sys
 
-#: Ends this process when the thread that started it ends (linux/prctl.h).
-PR_SET_PDEATHSIG = 1
-
-
-def main(kind, config, descriptor, parent):
-    if int(parent):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != int(parent):
-            sys.exit(1)
-    if kind == 'metricd':
-        program = os.path.join(os.path.dirname(sys.executable), 'gnocchi-metricd')
-        os.execv(program, [program, '--config-file', config])
-    import waitress
-
-    waitress.serve(LOADERS[kind](config), sockets=[socket.socket(fileno=int(descriptor))], threads=8, ident=None)
+import waitress
 
 
 def _load_keystone(config):
@@ -47,6 +30,11 @@ def _load_gnocchi(config):
 
 
 LOADERS = {'keystone': _load_keystone, 'gnocchi': _load_gnocchi}
+
+
+def main(kind, config, descriptor):
+    waitress.serve(LOADERS[kind](config), sockets=[socket.socket(fileno=int(descriptor))], threads=8, ident=None)
+
 
 if __name__ == '__main__':
     main(*sys.argv[1:])
