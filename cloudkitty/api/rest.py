@@ -93,6 +93,16 @@ class Controller(rest.RestController):
         """Return whether *segments* lead to a resource below this one, or nowhere."""
         return not segments or hasattr(self._lookup_child(segments[0]), '_route')
 
+    def _check_action(self, args: list[str], request: Any) -> None:
+        """Refuse other methods of an action than those it has; pecan would take its name for an argument."""
+        if not args or len(args) > 2 or (len(args) == 2 and self._lookup_child(args[0])):
+            return
+        methods = self._custom_actions.get(args[-1])
+        if methods is not None and request.method not in methods:
+            error = exc.HTTPMethodNotAllowed()
+            error.allow = sorted(methods)
+            raise error
+
 
 def deployment() -> context.Deployment:
     """Return what the service works with: database, storage, options."""
@@ -184,16 +194,26 @@ def bind(definition: wsme.api.FunctionDefinition, path: tuple[str, ...], request
     arguments = definition.arguments
     typed = arguments[-1] if definition.body_type is not None else None
     named = arguments[:-1] if typed is not None else arguments
-    if len(path) > len(named):
+    # What is made has no name yet.
+    if len(path) > (0 if request.method == 'POST' else len(named)):
         raise errors.NotFound('There is nothing at %s.' % request.path_info)
     body = _read_body(request)
+    names = {argument.name for argument in named}
     found = _combine(
         {argument.name: segment for argument, segment in zip(named, path, strict=False)},
         _read_query(request),
-        {argument.name for argument in named},
-        None if typed is None else body,
+        names,
         body if typed is None else {},
     )
+    #: What the body gives because nobody else does.
+    stand_ins = names - set(found)
+    typed_value = None
+    if typed is not None:
+        if not isinstance(body, dict):
+            raise errors.BadRequest('The body must be a JSON object, a %s.' % typed.name)
+        typed_value = convert(typed.datatype, body, '')
+        # In the form that its type gives it.
+        found |= {name: getattr(typed_value, name) for name in stand_ins & set(body)}
     values = {}
     for argument in named:
         value = found.get(argument.name, _MISSING)
@@ -204,9 +224,7 @@ def bind(definition: wsme.api.FunctionDefinition, path: tuple[str, ...], request
             value = argument.default
         values[argument.name] = value
     if typed is not None:
-        if not isinstance(body, dict):
-            raise errors.BadRequest('The body must be a JSON object, a %s.' % typed.name)
-        values[typed.name] = convert(typed.datatype, body, '')
+        values[typed.name] = typed_value
     return values
 
 
@@ -214,12 +232,10 @@ def _combine(
     path: Mapping[str, Any],
     query: Mapping[str, Any],
     names: set[str],
-    object_: Any,
     members: Any,
 ) -> dict[str, Any]:
     """Return the raw value of each argument that is given.
 
-    :param object_: the typed body, which stands in for what nobody else gives.
     :param members: of the untyped body.
     """
     if members is None:
@@ -234,10 +250,7 @@ def _combine(
         given = [source[name] for source in (path, query, members) if name in source]
         if len(given) > 1 and (name not in path or any(value != given[0] for value in given)):
             raise errors.BadRequest('%s is given more than once.' % name)
-    result = {**members, **query, **path}
-    if isinstance(object_, dict):
-        result.update({name: object_[name] for name in names - set(result) if name in object_})
-    return result
+    return {**members, **query, **path}
 
 
 def _read_query(request: Any) -> dict[str, Any]:

@@ -136,13 +136,15 @@ class Amount(Scalar):
 
     :param digits: after the point, when it is printed and to which it is rounded, half-even; None: as they are.
     :param limit: what it must stay below, whatever its sign.
+    :param is_exact: refuse what has more digits rather than round it.
     """
 
     name = 'decimal'
 
-    def __init__(self, digits: int | None = None, limit: Decimal = amount.LIMIT) -> None:
+    def __init__(self, digits: int | None = None, limit: Decimal = amount.LIMIT, is_exact: bool = False) -> None:
         self._digits = digits
         self._limit = limit
+        self._is_exact = is_exact
 
     def frombasetype(self, value: Any) -> Decimal:
         if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
@@ -154,7 +156,10 @@ class Amount(Scalar):
         if not found.is_finite():
             raise ValueError('expected a decimal number')
         if found.copy_abs() < self._limit:
-            found = self._round(found)
+            rounded = self._round(found)
+            if self._is_exact and rounded != found:
+                raise ValueError('expected at most %s digits after the point' % self._digits)
+            found = rounded
         if found.copy_abs() >= self._limit:
             raise ValueError('expected a number below %s' % amount.to_text(self._limit))
         return found
@@ -205,16 +210,6 @@ class LocalDate(Scalar):
 
     def tobasetype(self, value: datetime.datetime | None) -> str | None:
         return None if value is None else value.replace(tzinfo=None).isoformat()
-
-
-def to_local(value: datetime.datetime, zone: datetime.tzinfo) -> datetime.datetime:
-    """Return a :class:`LocalDate` as naive local time of *zone*; raise ValueError where there is no such time."""
-    if value.tzinfo is None:
-        return value
-    try:
-        return value.astimezone(zone).replace(tzinfo=None)
-    except OverflowError:
-        raise ValueError('expected a date and time of ISO 8601') from None
 
 
 class Uuid(Scalar):

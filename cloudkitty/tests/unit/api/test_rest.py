@@ -118,6 +118,7 @@ def test_a_typed_body_stands_in_for_the_path():
     id_ = '8c0c8d5a-7e1c-4f43-9a57-3f2f6a0f1c11'
     values = bind(change, body={'thing_id': id_, 'name': 'n'})
     assert (values['thing_id'], values['thing'].thing_id) == (id_, id_)
+    assert bind(change, body={'thing_id': id_.upper().replace('-', ''), 'name': 'n'})['thing_id'] == id_
     assert bind(change, 'a', body={'thing_id': id_, 'name': 'n'})['thing_id'] == 'a'
     refuses('thing_id is missing', change, body={'name': 'n'})
 
@@ -152,6 +153,12 @@ def test_long_values_are_not_repeated():
 
 def test_null_in_an_optional_member_is_no_value():
     assert bind(change, 'a', body={'name': 'n', 'note': None, 'inner': None})['thing'].inner is None
+
+
+def test_what_is_made_has_no_name_in_the_path():
+    with pytest.raises(errors.NotFound):
+        bind(change, 'a', body={'name': 'n'}, method='POST')
+    assert bind(change, query='thing_id=a', body={'name': 'n'}, method='POST')['thing_id'] == 'a'
 
 
 def test_a_typed_body_is_required():
