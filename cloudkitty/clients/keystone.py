@@ -21,6 +21,8 @@ def load_auth(conf: Any, group: str) -> Any:
 
     Raises ConfigurationError naming the group: no ``auth_type``, an unknown one, or an option it misses.
     """
+    # Only now is it known whether auth_section sends us to another section, whose options nobody may know yet.
+    loading.register_auth_conf_options(conf, group)
     try:
         plugin = loading.load_auth_from_conf_options(conf, group)
     except exceptions.ClientException as error:
