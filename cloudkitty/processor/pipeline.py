@@ -17,6 +17,7 @@ from cloudkitty import period
 from cloudkitty import usage
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
+from cloudkitty.processor import churn
 from cloudkitty.processor import planner
 from cloudkitty.storage import base as storage_base
 
@@ -262,6 +263,7 @@ class Pipeline:
         self._clock = clock
         self._pause = pause
         self._causes = causes or Causes()
+        self._churn = churn.Churn()
 
     def run(self, work: planner.Work, known: Mapping[Cell, coverage.Failure]) -> Outcome:
         """Rate *work*, or the part of it that the collector gets to; *known* are the open troubles of its scopes."""
@@ -281,6 +283,7 @@ class Pipeline:
         points = 0
         if moving:
             rated = self._chains.get().price(cut(found, ends), self._pause)
+            self._churn.look(rated.columns)
             failures = failures_of(rated.troubles, known, self._patience, self._length, now)
             result = self._storage.commit(
                 storage_base.Commit(

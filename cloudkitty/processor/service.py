@@ -72,11 +72,17 @@ def check(conf):
             '[orchestrator] skip_datapoints_expression: this release does not have it yet; expected False'
         )
     storage.load_class(conf)
-    plugins.load_class(fetcher.NAMESPACE, conf.fetcher.backend)
     engine.normalise_url(conf.database.connection or 'sqlite://')
     partition.check(conf.orchestrator.coordination_url)
     messaging.check(conf)
-    return load_metrics(conf)
+    metrics = load_metrics(conf)
+    # Ours are made, which connects to nothing: credentials that miss something are told here, not by every child. Those
+    # of others are only imported.
+    if hasattr(plugins.load_class(fetcher.NAMESPACE, conf.fetcher.backend), 'from_options'):
+        fetcher.load(conf)
+    if hasattr(collector.load_class(conf), 'from_options'):
+        collector.load(conf, metrics, None)
+    return metrics
 
 
 def check_history(conf) -> bool:

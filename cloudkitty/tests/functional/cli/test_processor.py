@@ -193,6 +193,8 @@ def test_broker_that_is_away_is_warned_of_once_a_worker(threads):
         ('orchestrator', 'max_workers', '-1', 'max_workers'),
         ('database', 'connection', 'nonsense', 'connection'),
         ('DEFAULT', 'transport_url', 'nonsense://', 'transport_url'),
+        ('fetcher', 'backend', 'keystone', '[fetcher_keystone] auth_type is not set'),
+        ('collect', 'collector', 'gnocchi', 'extra_args.resource_type'),
         ('DEFAULT', 'graceful_shutdown_timeout', 'soon', 'graceful_shutdown_timeout'),
     ],
 )
@@ -213,6 +215,16 @@ def test_bad_metrics_file_names_file_metric_and_key(programs):
         1,
         ['cloudkitty-processor: %s: metric cpu: unit: expected text of one character or more' % programs.metrics],
     )
+
+
+def test_credentials_that_miss_something_name_their_section(programs):
+    programs.metrics.write_text('metrics: {cpu: {unit: u, groupby: [id], extra_args: {resource_type: instance}}}')
+    programs.set('collect', collector='gnocchi')
+    programs.set('collector_gnocchi', gnocchi_auth_type='basic')
+    done = programs.run(PROCESSOR)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert '[collector_gnocchi]' in done.stderr
 
 
 def test_skip_expression_of_a_metric_is_refused(programs):
