@@ -207,20 +207,20 @@ class NameTaken(errors.Conflict):
 
 
 class Started(errors.BadRequest):
-    """A mapping that may have rated something keeps what it rated with."""
+    """A mapping that may have rated something keeps what it rated with. Clients look for the second sentence."""
 
     def __init__(self, id_: str, member: str, start: datetime.datetime) -> None:
         super().__init__(
-            '%s cannot be changed: you are allowed to update only the attribute [end] of mapping %s, as it started '
-            'already [%s].' % (member, id_, start.isoformat())
+            '%s of mapping %s cannot be changed. You are allowed to update only the attribute [end] as this rule is '
+            'already running as it started on [%s].' % (member, id_, start.isoformat())
         )
 
 
 class Ended(errors.BadRequest):
-    """A mapping that started and has an end stays as it is."""
+    """A mapping that started and has an end stays as it is. Clients look for the end of the text."""
 
     def __init__(self, id_: str) -> None:
-        super().__init__('Mapping %s cannot be changed: it is already processed and has a defined end date.' % id_)
+        super().__init__('Mapping %s cannot be changed: it was already processed and has a defined end date.' % id_)
 
 
 # Services, fields, groups
