@@ -24,7 +24,6 @@ LOG = log.getLogger(__name__)
 
 BUCKETS = 1024
 PARTITIONS = 256
-GROUP = b'cloudkitty-processor'
 #: Seconds without a heartbeat after which a worker counts as gone: a long batch must not make it so.
 TIMEOUT = 60
 
@@ -79,6 +78,8 @@ class Partition(Everything):
     :param url: of tooz.
     :param member: name of this worker, unique among all.
     :param local_workers: workers on this host, among which buckets are spread where the driver knows no groups.
+    :param deployment: what this worker has in common with those it shares scopes with. Workers of another deployment
+        that use the same service would never work on ours.
     """
 
     #: Seconds a worker that joins waits, so that those before it notice; some jitter is added.
@@ -88,10 +89,12 @@ class Partition(Everything):
     #: Seconds between two attempts to join.
     RETRY = 30.0
 
-    def __init__(self, url: str, member: str, local_workers: int = 1) -> None:
+    def __init__(self, url: str, member: str, local_workers: int = 1, deployment: str = '') -> None:
         self._url = url
         self._member = member.encode()
         self._local_workers = max(1, local_workers)
+        mark = hashlib.blake2b(deployment.encode(), digest_size=8).hexdigest()
+        self._group = b'cloudkitty-%s' % mark.encode()
         self._coordinator: coordination.CoordinationDriver | None = None
         self._ring: Any = None
         self._members: frozenset[bytes] = frozenset()
@@ -133,7 +136,7 @@ class Partition(Everything):
             coordinator.start(start_heart=True)
             ring = None
             if _has_groups(coordinator):
-                ring = coordinator.join_partitioned_group(GROUP, partitions=PARTITIONS)
+                ring = coordinator.join_partitioned_group(self._group, partitions=PARTITIONS)
                 time.sleep(self.SETTLE + random.uniform(0, self.SETTLE))
         except Exception as error:
             # Drivers let through what their libraries raise; without coordination everything works, twice at worst.
@@ -222,7 +225,7 @@ class Partition(Everything):
         for bucket in order:
             if len(locks) == share:
                 break
-            lock = self._coordinator.get_lock(b'cloudkitty-bucket-%d' % bucket)
+            lock = self._coordinator.get_lock(b'%s-bucket-%d' % (self._group, bucket))
             if lock.acquire(blocking=False):
                 locks.append(lock)
                 mine += buckets[bucket]

@@ -103,6 +103,16 @@ def check_history(conf) -> bool:
     return not problem
 
 
+def _identity(conf) -> scopes.Identity:
+    return scopes.Identity(conf.collect.scope_key, conf.fetcher.backend, conf.collect.collector)
+
+
+def _describe(conf) -> str:
+    """Return what all workers on the same states have in common: the database, and whose states they are."""
+    url = sqlalchemy.make_url(engine.normalise_url(conf.database.connection or 'sqlite://'))
+    return repr((url.get_backend_name(), url.host, url.port, url.database, _identity(conf)))
+
+
 def make_worker(conf, database, metrics, executor, clock=now, share=None, chains=None, pause=None, check=None):
     """Return a worker and the cache of its rating chain.
 
@@ -137,7 +147,7 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
             limits.scopes,
         ),
         share or partition.Everything(),
-        scopes.Identity(conf.collect.scope_key, conf.fetcher.backend, conf.collect.collector),
+        _identity(conf),
         schedule,
         limits,
         options.zone(conf),
@@ -206,7 +216,9 @@ class RatingService(oslo_base.ServiceBase):
             database,
             self._metrics,
             self._executor,
-            share=partition.Partition(conf.orchestrator.coordination_url, name, conf.orchestrator.max_workers),
+            share=partition.Partition(
+                conf.orchestrator.coordination_url, name, conf.orchestrator.max_workers, _describe(conf)
+            ),
             pause=self._pause,
             check=None if self._is_checked else lambda: history.check(conf, database),
         )

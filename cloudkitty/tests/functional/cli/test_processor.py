@@ -3,6 +3,7 @@
 
 import datetime
 import os
+import socket
 
 import pytest
 
@@ -138,6 +139,18 @@ def test_sighup_with_a_wrong_file_keeps_the_old_and_goes_on(threads, what):
     running.signal(SIGTERM)
     assert running.wait() == 0
     assert 'Traceback' not in running.output
+
+
+def test_systemd_is_told_when_it_is_ready(threads):
+    path = str(threads.directory / 'notify')
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notified:
+        notified.bind(path)
+        notified.settimeout(60)
+        threads.environment['NOTIFY_SOCKET'] = path
+        running = threads.start(PROCESSOR)
+        assert notified.recv(100) == b'READY=1'
+    running.signal(SIGTERM)
+    assert running.wait() == 0
 
 
 def test_no_workers_stay_up_and_say_so(threads):

@@ -112,6 +112,14 @@ def test_worker_notices_between_batches_that_another_joined(redis, join):
     assert not claim(one) & claim(two)
 
 
+def test_workers_of_another_deployment_take_nothing_away(redis, join):
+    other = partition.Partition(redis.url, 'other', deployment='elsewhere')
+    other.start()
+    one = join(redis.url, 'one')
+    assert claim(one) == claim(other) == frozenset(SCOPES)
+    other.stop()
+
+
 def test_share_of_a_worker_that_left_goes_to_the_others(redis, join):
     one, two = join(redis.url, 'one'), join(redis.url, 'two')
     assert claim(one) != frozenset(SCOPES)
@@ -123,7 +131,7 @@ def test_worker_that_the_others_took_for_gone_joins_again(redis, join):
     one, two = join(redis.url, 'one'), join(redis.url, 'two')
     claim(one)
     coordinator = one._coordinator
-    coordinator._client.hdel(coordinator._encode_group_id(partition.GROUP), b'one')
+    coordinator._client.hdel(coordinator._encode_group_id(one._group), b'one')
     # It works on everything until it is back.
     assert claim(one) == frozenset(SCOPES)
     wait_until(lambda: claim(one) != frozenset(SCOPES))

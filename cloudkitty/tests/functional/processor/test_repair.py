@@ -23,14 +23,14 @@ DAY = deployment.DAY
 Status = coverage.Status
 
 
-def test_transient_failure_holds_its_scope_only(cloud):
-    cloud.source.fail('a')
-    cloud.run(hours=3)
-    assert (cloud.clock_of('a'), cloud.clock_of('b')) == (-1, 3)
-    assert cloud.statuses('a', 'cpu') == []
-    cloud.source.troubles.clear()
-    cloud.run(hours=1)
-    assert (cloud.clock_of('a'), cloud.bill('a'), cloud.failures()) == (4, 25, [])
+def test_transient_failure_holds_its_scope_only(small):
+    small.source.fail('a')
+    small.run(hours=3)
+    assert (small.clock_of('a'), small.clock_of('b')) == (-1, 3)
+    assert small.statuses('a', 'cpu') == []
+    small.source.troubles.clear()
+    small.run(hours=1)
+    assert (small.clock_of('a'), small.bill('a'), small.failures()) == (4, 25, [])
 
 
 def test_held_scope_is_tried_again_with_growing_pauses(small):
@@ -44,18 +44,18 @@ def test_held_scope_is_tried_again_with_growing_pauses(small):
     assert [delay.seconds // 60 for delay in asked] == [0, 1, 3, 7, 15, 31, 63]
 
 
-def test_scope_moves_on_when_the_hold_is_over_and_falls_no_further_behind(cloud):
-    cloud.source.fail('a', 'cpu')
-    cloud.run(hours=6)
-    assert cloud.clock_of('a') == -1
+def test_scope_moves_on_when_the_hold_is_over_and_falls_no_further_behind(small):
+    small.source.fail('a', 'cpu')
+    small.run(hours=6)
+    assert small.clock_of('a') == -1
     behind = []
     for _ in range(10):
-        cloud.run(hours=1)
-        behind.append(cloud.clock_of('b') - cloud.clock_of('a'))
+        small.run(hours=1)
+        behind.append(small.clock_of('b') - small.clock_of('a'))
     assert behind == [6] * 10
-    assert cloud.statuses('a', 'cpu') == ['failed'] * 11
-    assert cloud.statuses('a', 'disk') == ['rated'] * 11
-    assert cloud.bill('a') == 11 * 3
+    assert small.statuses('a', 'cpu') == ['failed'] * 11
+    assert small.statuses('a', 'disk') == ['rated'] * 11
+    assert small.bill('a') == 11 * 3
 
 
 def test_catching_up_past_a_metric_that_always_fails_takes_one_hold(small):
@@ -77,20 +77,20 @@ def test_source_that_fails_for_everybody_is_waited_for_until_the_hold_is_over(sm
     assert (small.clock_of('a'), small.clock_of('b')) == (1, 1)
 
 
-def test_permanent_failure_never_holds(cloud, caplog):
-    cloud.source.fail('a', 'cpu', error='no aggregate "rate:max"', permanent=True)
-    cloud.run(hours=2)
-    assert cloud.clock_of('a') == 2
-    assert cloud.statuses('a', 'cpu') == ['failed'] * 3
+def test_permanent_failure_never_holds(small, caplog):
+    small.source.fail('a', 'cpu', error='no aggregate "rate:max"', permanent=True)
+    small.run(hours=2)
+    assert small.clock_of('a') == 2
+    assert small.statuses('a', 'cpu') == ['failed'] * 3
     assert len([record for record in caplog.records if 'rate:max' in record.getMessage()]) == 1
 
 
-def test_unknown_metric_is_no_trouble(cloud, caplog):
-    cloud.source.fail('a', 'cpu', status=Status.UNKNOWN, error='no such resource type')
-    cloud.run(hours=2)
-    assert (cloud.clock_of('a'), cloud.failures()) == (2, [])
-    assert cloud.statuses('a', 'cpu') == ['unknown'] * 3
-    assert cloud.bill('a') == 9
+def test_unknown_metric_is_no_trouble(small, caplog):
+    small.source.fail('a', 'cpu', status=Status.UNKNOWN, error='no such resource type')
+    small.run(hours=2)
+    assert (small.clock_of('a'), small.failures()) == (2, [])
+    assert small.statuses('a', 'cpu') == ['unknown'] * 3
+    assert small.bill('a') == 9
     assert len([record for record in caplog.records if 'no such resource type' in record.getMessage()]) == 1
 
 
@@ -295,22 +295,22 @@ def test_repair_ends_when_something_is_due(small):
     assert len(small.source.batches) == 1
 
 
-def test_scope_that_moves_while_it_is_mended_is_mended_next_time(cloud):
-    fail_and_move_on(cloud, 'a', 'cpu', JUNE)
+def test_scope_that_moves_while_it_is_mended_is_mended_next_time(small):
+    fail_and_move_on(small, 'a', 'cpu', JUNE)
 
     def disturb(batch):
-        cloud.source.before = lambda batch: None
-        with cloud.database.writer() as session:
+        small.source.before = lambda batch: None
+        with small.database.writer() as session:
             scopes.advance(session, scopes.guard_ids(session, ['a']).values())
 
-    cloud.source.before = disturb
-    cloud.clock.advance(HOUR)
-    cloud.worker._mend_share()
-    assert cloud.statuses('a', 'cpu')[0] == 'failed'
-    cloud.clock.advance(2 * HOUR)
-    cloud.run()
-    assert cloud.statuses('a', 'cpu')[0] == 'rated'
-    assert cloud.bill('a') == 5 * (cloud.clock_of('a') + 1)
+    small.source.before = disturb
+    small.clock.advance(HOUR)
+    small.worker._mend_share()
+    assert small.statuses('a', 'cpu')[0] == 'failed'
+    small.clock.advance(2 * HOUR)
+    small.run()
+    assert small.statuses('a', 'cpu')[0] == 'rated'
+    assert small.bill('a') == 5 * (small.clock_of('a') + 1)
 
 
 def test_job_that_raises_keeps_no_other_from_being_mended(small, caplog):
