@@ -417,9 +417,7 @@ def create_mapping(
     return _change(database, create)
 
 
-def list_mappings(
-    database: engine.Database, wanted: MappingFilter, zone: datetime.tzinfo = period.UTC
-) -> list[Mapping]:
+def list_mappings(database: engine.Database, wanted: MappingFilter, zone: datetime.tzinfo) -> list[Mapping]:
     """Return the mappings that *wanted* lets through, in the order in which they were made."""
     query = _narrow(_select_mappings(), models.Mapping, wanted).order_by(models.Mapping.id)
     if not wanted.deleted or wanted.active_at is not None:
