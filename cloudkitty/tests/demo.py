@@ -74,6 +74,7 @@ class Deployment:
         self.cloud = cloud
         self.seed = seed
         self.url = None
+        self.flavor_id = None
         self.database = engine.Database('sqlite:///%s' % (directory / 'cloudkitty.sqlite'))
         self._running = []
         self._config = directory / 'cloudkitty.conf'
@@ -188,9 +189,9 @@ class Deployment:
         def price(cost, **body):
             self.call('POST', '%s/mappings' % HASHMAP, {'cost': cost, 'start': start, **body}, force='true')
 
-        flavor = make('field', service_id=make('service', name='instance'), name='flavor_name')
+        self.flavor_id = make('field', service_id=make('service', name='instance'), name='flavor_name')
         for name, cost in FLAVORS.items():
-            price(cost, field_id=flavor, value=name)
+            price(cost, field_id=self.flavor_id, value=name)
         volume = make('service', name='volume.size')
         price(VOLUME, service_id=volume)
         price(SSD, field_id=make('field', service_id=volume, name='volume_type'), value='ssd', type='rate')
@@ -393,7 +394,13 @@ def print_commands(deployment):
     user = deployment.seed.projects[0]
     files = {}
     for name, credentials in (('admin', deployment.cloud.admin), ('user', user.credentials)):
-        values = {**credentials.options(), 'identity_api_version': '3', 'region_name': clouds.REGION}
+        values = {
+            **credentials.options(),
+            'identity_api_version': '3',
+            'region_name': clouds.REGION,
+            # The client takes version 2 by default.
+            'rating_api_version': '1',
+        }
         files[name] = deployment.directory / ('%s.rc' % name)
         files[name].touch(mode=0o600)
         lines = ['export OS_%s=%s' % (key.upper(), value) for key, value in values.items()]
@@ -405,12 +412,12 @@ def print_commands(deployment):
 It runs until Ctrl-C. Try in another terminal, as the administrator:
 
   . {admin}
-  openstack rating summary get --all-tenants -g tenant_id,res_type {window}
+  openstack rating summary get --all-tenants -g tenant_id res_type {window}
   openstack rating module list
   openstack rating info metric list
   openstack rating hashmap service list
-  openstack rating hashmap mapping list
-  cloudkitty report tenant list {window}
+  openstack rating hashmap mapping list --field-id {flavor}
+  openstack rating report tenant list {window}
 
 or as the user of {project}:
 
@@ -420,7 +427,11 @@ or as the user of {project}:
   openstack rating dataframes get -r volume.size {window}
 
 Configuration, database and logs are in {directory}.""".format(
-            **files, window=window, project=user.name, directory=deployment.directory
+            **files,
+            window=window,
+            flavor=deployment.flavor_id,
+            project=user.name,
+            directory=deployment.directory,
         ),
         flush=True,
     )
@@ -465,7 +476,7 @@ def run(directory, keep, stack):
     if differences:
         print('The bill does NOT match the measures that were loaded:', *differences, sep='\n  ')
     else:
-        print('The bill matches the measures that were loaded, worked out by themselves, to the last digit.')
+        print('The bill matches: to the last digit, it is what the measures that were loaded come to by themselves.')
     print_urls(deployment)
     if keep:
         print_commands(deployment)
