@@ -43,6 +43,8 @@ sqlite_synchronous = false
 provider = fernet
 [fernet_tokens]
 key_repository = {directory}/fernet
+[fernet_receipts]
+key_repository = {directory}/fernet
 [credential]
 key_repository = {directory}/credential
 [cache]
