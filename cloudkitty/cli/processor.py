@@ -15,7 +15,8 @@ with warnings.catch_warnings():
     if not NATIVE:
         import eventlet
 
-        eventlet.monkey_patch()
+        # A green psycopg2 cannot COPY.
+        eventlet.monkey_patch(psycopg=False)
 
     from oslo_service import backend
 

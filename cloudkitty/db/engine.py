@@ -23,7 +23,10 @@ from cloudkitty.db import types
 LOG = log.getLogger(__name__)
 
 #: What makes :meth:`Database.repeat` run its function again.
-REPEATABLE = (db_exc.DBDeadlock, db_exc.DBConnectionError, db_exc.DBDuplicateEntry)
+REPEATABLE = (db_exc.DBDeadlock, db_exc.DBDuplicateEntry)
+#: What a database that is away makes of a statement. Errors of connecting come as they are: oslo.db only knows those of
+#: MySQL.
+AWAY = (db_exc.DBConnectionError, sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
 #: Error numbers and texts of lock time-outs and serialisation failures that oslo.db leaves as they are.
 _REPEATABLE_TEXTS = ('database is locked', 'lock wait timeout', 'could not serialize', 'record has changed since')
 
@@ -135,7 +138,7 @@ class Database:
 
 def is_repeatable(error: Exception) -> bool:
     """Return whether a transaction that ended in *error* may succeed when it is run again."""
-    if isinstance(error, REPEATABLE):
+    if isinstance(error, REPEATABLE + AWAY):
         return True
     return isinstance(error, db_exc.DBError) and any(text in str(error).lower() for text in _REPEATABLE_TEXTS)
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 import dataclasses
 import itertools
 
-from oslo_db import exception as db_exc
 from oslo_log import log
 
 from cloudkitty import coverage
@@ -188,7 +187,7 @@ class Repair:
             for job in group(cells, self._length, self._most):
                 try:
                     points += self._mender.mend(self._refresh(owners, job.scope_ids), job, way, rules or today)
-                except db_exc.DBConnectionError:
+                except engine.AWAY:
                     raise
                 except Exception as error:
                     # One job must not keep the others from being mended.

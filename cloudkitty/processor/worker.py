@@ -212,7 +212,7 @@ class Worker:
                 break
             try:
                 outcome = self._line.run(work, known)
-            except (db_exc.DBConnectionError, errors.ConfigurationError):
+            except (*engine.AWAY, errors.ConfigurationError):
                 raise
             except Exception as error:
                 # One batch must not keep the others from being rated; by itself, the scope that causes it is found.

@@ -52,6 +52,22 @@ def test_all_scopes_are_rated_and_sigterm_ends_it_with_status_0(threads):
     assert 'Traceback' not in running.output
 
 
+@pytest.mark.parametrize('native', ['', '1'], ids=['green', 'native'])
+def test_many_points_are_committed_on_every_server(everywhere, native):
+    everywhere.environment['CLOUDKITTY_NATIVE_THREADS'] = native
+    # More rows than PostgreSQL takes by INSERT.
+    everywhere.set('fetcher_source', sources=','.join('scope-%d' % number for number in range(60)))
+    everywhere.set('orchestrator', max_workers=1)
+    databases.ready(everywhere.options['database']['connection']).dispose()
+    running = everywhere.start(PROCESSOR)
+    running.wait_for('of 60 scopes')
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    points, found = clocks(everywhere)
+    assert points == 2 * sum(count_hours(text) for text in found)
+    assert 'Traceback' not in running.output
+
+
 def test_sigterm_lets_the_batch_in_hand_finish(threads):
     threads.environment['FAKE_DELAY'] = '3'
     running = threads.start(PROCESSOR)

@@ -5,7 +5,9 @@ import datetime
 import logging
 import zoneinfo
 
+from oslo_db import exception as db_exc
 import pytest
+import sqlalchemy
 
 from cloudkitty import errors
 from cloudkitty import period
@@ -286,6 +288,21 @@ def test_batch_that_raises_keeps_no_other_from_being_rated(small, caplog):
     small.run()
     assert small.clock_of('a') == -1
     small.clock.advance(60)
+    small.run()
+    assert small.clock_of('a') == 0
+
+
+@pytest.mark.parametrize(
+    'error', [db_exc.DBConnectionError(), sqlalchemy.exc.OperationalError('SELECT 1', {}, Exception('refused'))]
+)
+def test_database_that_goes_during_a_batch_ends_the_pass_and_is_no_fault_of_the_batch(small, error):
+    def fail(batch):
+        raise error
+
+    small.source.before = fail
+    with pytest.raises(type(error)):
+        small.run()
+    small.source.before = lambda batch: None
     small.run()
     assert small.clock_of('a') == 0
 
