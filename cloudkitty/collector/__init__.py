@@ -16,6 +16,9 @@ BaseCollector = base.BaseCollector
 NoDataCollected = exceptions.NoDataCollected
 InvalidConfiguration = errors.ConfigurationError
 METRIC_BASE_SCHEMA = metrics.METRIC_BASE_SCHEMA
+CONF_BASE_SCHEMA = metrics.CONF_BASE_SCHEMA
+MetricDict = metrics.metric_dict
+validate_conf = base.BaseCollector.check_configuration
 
 
 def load_class(conf: Any) -> Any:

@@ -95,6 +95,20 @@ METRIC_BASE_SCHEMA = {
 }
 
 
+def metric_dict(value: object) -> dict[str, Any]:
+    """Return *value* if it maps metric names to definitions or lists of them; raise voluptuous.Invalid."""
+    if not isinstance(value, dict) or not value:
+        raise voluptuous.Invalid('expected a mapping of metric names to definitions')
+    for name, definition in value.items():
+        if not isinstance(name, str) or not name or not isinstance(definition, dict | list):
+            raise voluptuous.Invalid('expected a mapping of metric names to definitions', [name])
+    return value
+
+
+#: What a metrics file holds; plugins of the field extend it.
+CONF_BASE_SCHEMA = {voluptuous.Required('metrics'): metric_dict}
+
+
 def load(path: str, scope_key: str, check_extra_args: CheckExtraArgs | None = None) -> MetricsFile:
     """Return the metrics file at *path*.
 

@@ -67,6 +67,10 @@ class ModulesController(rest.Controller):
         rest.point_to(module_id)
 
 
+class RatingRestControllerBase(pecan.rest.RestController):
+    """What controllers of third-party modules derive from; who may reach them is checked before."""
+
+
 class ModuleConfigController:
     """Mounts the controller that each module names; whoever may not configure modules does not get that far."""
 
