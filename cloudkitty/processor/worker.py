@@ -78,6 +78,7 @@ class Worker:
         self._listed_at: datetime.datetime | None = None
         self._asked: tuple[int, int] | None = None
         self._is_noted = False
+        self._in_vain = 0
         self._drops: dict[str, int] = {}
         self._resting: dict[str, int] = {}
         self._stopping = threading.Event()
@@ -129,7 +130,8 @@ class Worker:
             self._check()
             self._check = None
         if not self._find_scopes():
-            return self.FIRST_PAUSE
+            self._in_vain += 1
+            return min(self.FIRST_PAUSE * 2 ** min(self._in_vain - 1, 10), self.LONGEST_PAUSE)
         elsewhere = False
         went_on = True
         while went_on and not self._stopping.is_set():
