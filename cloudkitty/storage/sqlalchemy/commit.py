@@ -125,6 +125,8 @@ def push(database: engine.Database, columns: Sequence[series.Columns]) -> None:
 
 def delete(database: engine.Database, scope_ids: Iterable[str], begin: int, end: int) -> None:
     """Delete the collected points and the coverage of these scopes that begin in ``[begin, end)`` (epoch seconds)."""
+    if begin >= end:
+        return
     for part in statements.chunks(sorted(set(scope_ids)), 100):
         database.repeat(functools.partial(_delete, scope_ids=part, begin=begin, end=end))
 

@@ -284,3 +284,13 @@ def test_pushed_series_tell_types_apart(storage, database):
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql('SELECT count(*) FROM series').scalar() == 3
     assert series.Origin.PUSHED.value == 'pushed'
+
+
+def test_a_deletion_of_nothing_leaves_coverage_as_it_is(storage, database):
+    points = samples.columns(begins=tuple(range(JUNE, JUNE + 6 * HOUR, HOUR)))
+    storage.commit(samples.commit(samples.ready_states(database, 'p'), [points], periods=6))
+    before = ledger.list_runs(database)
+    for begin, end in ((3, 3), (4, 2)):
+        storage.delete(samples.instant(JUNE + begin * HOUR), samples.instant(JUNE + end * HOUR), {'project_id': 'p'})
+    assert ledger.list_runs(database) == before
+    assert total(storage)[0]['qty'] == 6
