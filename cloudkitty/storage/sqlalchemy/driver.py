@@ -85,7 +85,9 @@ class SQLAlchemyStorage(base.BaseStorage):
             scope_id='' if owner is None else str(owner),
             metric=metric,
             unit=point.unit,
-            groupby={name: value for name, value in point.groupby.items() if calendar.get(name) != value},
+            groupby={
+                name: value for name, value in point.groupby.items() if name not in calendar or calendar[name] != value
+            },
             metadata=dict(point.metadata),
             description=point.description,
             origin=series.Origin.PUSHED,

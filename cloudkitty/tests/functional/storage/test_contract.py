@@ -286,6 +286,23 @@ def test_pushed_series_tell_types_apart(storage, database):
     assert series.Origin.PUSHED.value == 'pushed'
 
 
+def pushed(storage, id, metadata=None):
+    point = dataframe.DataPoint('u', 1, 1, {'project_id': 'p', 'id': id}, metadata or {})
+    storage.push([dataframe.DataFrame(*samples.window(hours=1), {'fee': [point]})])
+
+
+def test_attributes_of_every_json_type_are_kept_and_told_apart(storage):
+    values = ['1', 1, None, '']
+    for value in values:
+        pushed(storage, value)
+    rows = total(storage, 'id')
+    assert all(row['qty'] == 1 for row in rows)
+    assert sorted(repr(row['id']) for row in rows) == sorted(repr(value) for value in values)
+    (frame,) = storage.retrieve(*samples.window())['dataframes']
+    found = [point.groupby['id'] for _, point in frame.iterpoints()]
+    assert sorted(map(repr, found)) == sorted(map(repr, values))
+
+
 def test_a_deletion_of_nothing_leaves_coverage_as_it_is(storage, database):
     points = samples.columns(begins=tuple(range(JUNE, JUNE + 6 * HOUR, HOUR)))
     storage.commit(samples.commit(samples.ready_states(database, 'p'), [points], periods=6))
