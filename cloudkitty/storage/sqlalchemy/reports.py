@@ -36,6 +36,9 @@ RatedDay = models.RatedDay
 ScopeDay = models.ScopeDay
 SeriesRow = models.SeriesRow
 
+#: What tells rows of a report apart, to the row's values and sums.
+_Totals = dict[tuple[Any, ...], tuple[tuple[Any, ...], list[Any]]]
+
 #: Seconds before the end of a window in which a point may begin and still end after it.
 LONGEST_FRAME = 31 * period.DAY
 
@@ -188,7 +191,7 @@ class Reports:
         window = selection.window
         first, last = window.days
         inner = [day for day in range(first, last) if window.holds_day(day)]
-        totals: dict[tuple[Any, ...], list[Any]] = {}
+        totals: _Totals = {}
 
         def add(guard_id: int, metric: str, values: Sequence[Any]) -> None:
             by_word = {'type': metric, self._scope_key: names[guard_id]}
@@ -230,7 +233,7 @@ class Reports:
             yield [*metric, ScopeDay.scope_id.in_(part)]
 
     def _sum_points(self, session: orm.Session, selection: Selection, groupby: Sequence[str]) -> list[Sum]:
-        totals: dict[tuple[Any, ...], list[Any]] = {}
+        totals: _Totals = {}
         calendar = [word for word in groupby if word in series.CALENDAR]
         for item, begin, point in self._points(session, selection):
             instant = series.calendar(period.from_epoch(begin), self._zone) if calendar else {}
@@ -332,19 +335,22 @@ def _scope_names(session: orm.Session, scope_ids: Collection[str] | None) -> dic
     return result
 
 
-def _add(totals: dict[tuple[Any, ...], list[Any]], values: tuple[Any, ...], more: Sequence[Any]) -> None:
-    row = totals.get(values)
-    if row is None:
-        totals[values] = list(more)
+def _add(totals: _Totals, values: tuple[Any, ...], more: Sequence[Any]) -> None:
+    # By the typed text of what is no text: 1, 1.0 and True are three values, NaN is one, and a list is one as well.
+    key = tuple([value if value.__class__ is str else (series.canonical(value),) for value in values])
+    found = totals.get(key)
+    if found is None:
+        totals[key] = values, list(more)
         return
+    row = found[1]
     row[0] += more[0]
     row[1] = amount.CONTEXT.add(row[1], more[1])
     row[2] = amount.CONTEXT.add(row[2], more[2])
     row[3] += more[3]
 
 
-def _to_sums(totals: dict[tuple[Any, ...], list[Any]]) -> list[Sum]:
+def _to_sums(totals: _Totals) -> list[Sum]:
     return [
-        Sum(values, *totals[values])
-        for values in sorted(totals, key=lambda values: [(value is not None, str(value)) for value in values])
+        Sum(values, *row)
+        for values, row in sorted(totals.values(), key=lambda entry: [(v is not None, str(v)) for v in entry[0]])
     ]

@@ -292,7 +292,7 @@ def pushed(storage, id, metadata=None):
 
 
 def test_attributes_of_every_json_type_are_kept_and_told_apart(storage):
-    values = ['1', 1, None, '']
+    values = ['1', 1, 1.0, True, False, 0, None, '', [1, {'a': None}], {'b': [2]}, float('inf')]
     for value in values:
         pushed(storage, value)
     rows = total(storage, 'id')
@@ -301,6 +301,13 @@ def test_attributes_of_every_json_type_are_kept_and_told_apart(storage):
     (frame,) = storage.retrieve(*samples.window())['dataframes']
     found = [point.groupby['id'] for _, point in frame.iterpoints()]
     assert sorted(map(repr, found)) == sorted(map(repr, values))
+
+
+def test_equal_values_of_several_series_are_one_row(storage):
+    for value in (float('nan'), [1, 'a'], None):
+        for index in range(2):
+            pushed(storage, value, {'index': index})
+    assert [row['qty'] for row in total(storage, 'id')] == [2, 2, 2]
 
 
 def test_a_deletion_of_nothing_leaves_coverage_as_it_is(storage, database):
