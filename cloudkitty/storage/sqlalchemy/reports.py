@@ -127,7 +127,7 @@ class Reports:
         """Return the sums over *selection* by the values of *groupby*, sorted by them; [] without points."""
         if selection.is_impossible:
             return []
-        with self._database.reader() as session:
+        with self._database.snapshot() as session:
             if not selection.attributes and set(groupby) <= {'type', self._scope_key}:
                 return self._sum_roll_ups(session, selection, groupby)
             return self._sum_points(session, selection, groupby)
@@ -137,7 +137,7 @@ class Reports:
         if selection.is_impossible:
             return []
         usage: dict[tuple[int, int, str], list[tuple[str, dataframe.DataPoint]]] = collections.defaultdict(list)
-        with self._database.reader() as session:
+        with self._database.snapshot() as session:
             for item, begin, point in self._points(session, selection):
                 made = dataframe.DataPoint(
                     item.unit,
@@ -158,7 +158,7 @@ class Reports:
 
     def scopes(self, window: Window) -> list[str]:
         """Return the sorted ids of the scopes with points in *window*."""
-        with self._database.reader() as session:
+        with self._database.snapshot() as session:
             found = self._sum_roll_ups(session, Selection(window), [self._scope_key])
         return [row.values[0] for row in found if row.points]
 
@@ -167,7 +167,7 @@ class Reports:
         found: dict[tuple[int, int], tuple[_Found, list[tuple[int, Decimal]]]] = {}
         if selection.is_impossible:
             return []
-        with self._database.reader() as session:
+        with self._database.snapshot() as session:
             for item, begin, point in self._points(session, selection, priced=None if priced else False):
                 if item.origin is series.Origin.COLLECTED:
                     found.setdefault((id(item), point.length), (item, []))[1].append((begin, point.qty))

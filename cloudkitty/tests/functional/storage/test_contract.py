@@ -8,6 +8,7 @@ import pathlib
 import re
 
 import pytest
+import sqlalchemy
 
 from cloudkitty import amount
 from cloudkitty import coverage
@@ -15,6 +16,7 @@ from cloudkitty import dataframe
 from cloudkitty import errors
 from cloudkitty import series
 from cloudkitty.db import coverage as ledger
+from cloudkitty.db import engine
 from cloudkitty.db import scopes
 from cloudkitty.storage.sqlalchemy import driver
 from cloudkitty.tests import samples
@@ -318,3 +320,24 @@ def test_a_deletion_of_nothing_leaves_coverage_as_it_is(storage, database):
         storage.delete(samples.instant(JUNE + begin * HOUR), samples.instant(JUNE + end * HOUR), {'project_id': 'p'})
     assert ledger.list_runs(database) == before
     assert total(storage)[0]['qty'] == 6
+
+
+@pytest.mark.parametrize('groupby', [['project_id'], ['id']])
+def test_a_report_sees_one_moment(storage, database, database_url, groupby):
+    storage.commit(samples.commit(samples.ready_states(database, 'p'), [samples.columns()]))
+    other = engine.Database(database_url)
+    statements = []
+
+    @sqlalchemy.event.listens_for(database.engine, 'after_cursor_execute')
+    def write_another_scope(connection, cursor, statement, *rest):
+        statements.append(statement)
+        if len([text for text in statements if 'FROM scopes' in text]) == 1 and 'FROM scopes' in statement:
+            found = samples.ready_states(other, 'q')
+            driver.SQLAlchemyStorage(other).commit(samples.commit(found, [samples.columns('q', id='b')]))
+
+    try:
+        assert [row['qty'] for row in total(storage, groupby)] == [1]
+    finally:
+        sqlalchemy.event.remove(database.engine, 'after_cursor_execute', write_another_scope)
+        other.dispose()
+    assert [row['qty'] for row in total(storage, groupby)] == [1, 1]
