@@ -59,10 +59,13 @@ class Window:
         """The first day and the one after the last that the window touches."""
         return self.begin // period.DAY, -(-self.end // period.DAY)
 
-    def holds_day(self, day: int) -> bool:
-        """Return whether every point that begins on *day* is in the window, whatever its length."""
+    @property
+    def whole_days(self) -> tuple[int, int]:
+        """The first and the one after the last of the days of which it holds every point, whatever its length."""
+        first, last = self.days
+        inner = -(-self.begin // period.DAY)
         slack = LONGEST_FRAME if self.whole else 0
-        return self.begin <= day * period.DAY and (day + 1) * period.DAY + slack <= self.end
+        return min(inner, last), max(min(inner, last), (self.end - slack) // period.DAY)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,7 +193,7 @@ class Reports:
         names = _scope_names(session, selection.scope_ids)
         window = selection.window
         first, last = window.days
-        inner = [day for day in range(first, last) if window.holds_day(day)]
+        inner_first, inner_last = window.whole_days
         totals: _Totals = {}
 
         def add(guard_id: int, metric: str, values: Sequence[Any]) -> None:
@@ -198,7 +201,7 @@ class Reports:
             _add(totals, tuple(by_word[word] for word in groupby), values)
 
         for condition in self._roll_up_conditions(selection, names):
-            if inner:
+            if inner_first < inner_last:
                 query = (
                     sqlalchemy.select(
                         ScopeDay.scope_id,
@@ -209,13 +212,13 @@ class Reports:
                         sqlalchemy.type_coerce(sqlalchemy.func.sum(ScopeDay.points), sqlalchemy.Integer),
                         sqlalchemy.type_coerce(sqlalchemy.func.sum(ScopeDay.unpriced), sqlalchemy.Integer),
                     )
-                    .where(ScopeDay.day >= inner[0], ScopeDay.day <= inner[-1], *condition)
+                    .where(ScopeDay.day >= inner_first, ScopeDay.day < inner_last, *condition)
                     .group_by(ScopeDay.scope_id, ScopeDay.metric)
                 )
                 for row in session.execute(query):
                     if row[5]:
                         add(row[0], row[1], (int(row[5]), row[3], row[4], int(row[6])))
-            edges = [day for day in range(first, last) if not window.holds_day(day)]
+            edges = [*range(first, inner_first), *range(inner_last, last)]
             for days in statements.chunks(edges):
                 cells = sqlalchemy.select(ScopeDay.day, ScopeDay.scope_id, ScopeDay.metric, ScopeDay.body)
                 for found in session.execute(cells.where(ScopeDay.day.in_(days), *condition)):
