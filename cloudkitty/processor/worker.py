@@ -26,6 +26,20 @@ from cloudkitty.processor import repair
 
 LOG = log.getLogger(__name__)
 
+#: Characters of a scope's id that the tables have room for.
+LONGEST_ID = 255
+
+
+def is_scope_id(value: object) -> bool:
+    """Return whether every database can keep *value* as the id of a scope."""
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID or '\0' in value:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
 
 class Worker:
     """Rates its share of the scopes.
@@ -79,6 +93,7 @@ class Worker:
         self._asked: tuple[int, int] | None = None
         self._is_noted = False
         self._in_vain = 0
+        self._odd: set[str] = set()
         self._drops: dict[str, int] = {}
         self._resting: dict[str, int] = {}
         self._stopping = threading.Event()
@@ -152,6 +167,11 @@ class Worker:
             first = period.first_period(self._listed_at, self._schedule.length, self._zone)
             scopes.ensure(self._database, self._listed, self._identity, first, self._schedule.length)
             scopes.mark_listed(self._database, self._listed, self._identity, self._listed_at)
+            known = {state.scope.id for state in scopes.list_states(self._database, self._identity)}
+            self._say_odd(
+                [scope_id for scope_id in self._listed if scope_id not in known],
+                'cannot be told from others by the database',
+            )
             self._is_noted = True
         return True
 
@@ -166,7 +186,8 @@ class Worker:
         self._asked = (period.to_epoch(now), self.LIST_LIFE)
         problem: Exception | None = None
         try:
-            self._listed = sorted(set(self._fetcher.get_tenants()))
+            found = set(self._fetcher.get_tenants())
+            self._listed = sorted(filter(is_scope_id, found))
             self._listed_at = now
             self._is_noted = False
         except Exception as error:
@@ -174,11 +195,19 @@ class Worker:
             self._asked = (period.to_epoch(now), self.LONGEST_PAUSE)
             problem = error
         if problem is None:
+            self._say_odd([item for item in found if not is_scope_id(item)], 'are no ids of scopes')
             return
         if self._listed is None:
             LOG.error('The scopes cannot be listed: %s', problem)
         else:
             LOG.warning('The scopes cannot be listed (%s); using the list of %s.', problem, self._listed_at)
+
+    def _say_odd(self, items: Collection[object], why: str) -> None:
+        """Say once of each of *items*, which a fetcher listed, that it is not rated."""
+        fresh = {ascii(item)[:100] for item in items} - self._odd
+        if fresh:
+            self._odd |= fresh
+            LOG.error('%d scopes are not rated: they %s: %s', len(fresh), why, ', '.join(sorted(fresh)[:10]))
 
     def _read(self, ids: Collection[str] | None = None) -> list[scope.State]:
         return scopes.list_states(self._database, self._identity, ids, active=True)

@@ -161,6 +161,24 @@ def test_fetcher_that_never_answered_is_an_error_and_asked_again(small, caplog):
     assert small.clock_of('a') == 0
 
 
+def test_odd_ids_are_an_error_once_and_keep_nobody_else_from_being_rated(cloud, caplog):
+    cloud.fetcher.ids += ['', None, 5, 'x' * 256, 'a\0b', '\ud800', 'y' * 255, 'größe', "o'%s; --"]
+    cloud.run(hours=1)
+    assert {key[0] for key in cloud.total('project_id')} == {'a', 'b', 'y' * 255, 'größe', "o'%s; --"}
+    found = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(found) == 1
+    assert found[0].startswith('6 scopes are not rated: they are no ids of scopes: ')
+
+
+def test_ids_that_the_database_takes_for_each_other_are_not_lost_unseen(cloud, caplog):
+    ids = ['abc', 'ABC', 'abc ']
+    cloud.fetcher.ids = ids
+    cloud.run()
+    rated = {key[0] for key in cloud.total('project_id')}
+    told = [record for record in caplog.records if 'cannot be told from others' in record.getMessage()]
+    assert bool(told) == (rated != set(ids))
+
+
 def test_scopes_are_listed_anew_every_few_minutes_only(small):
     for _ in range(4):
         small.clock.advance(100)
