@@ -18,6 +18,7 @@ from pecan import hooks
 import sqlalchemy
 from webob import acceptparse
 from webob import exc
+import webob.request
 import webob.response
 import wsme.exc
 from wsme.rest import xml
@@ -60,6 +61,8 @@ class ContextHook(hooks.PecanHook):
 def _check_content_type(request: Any) -> None:
     """Refuse bodies that nobody here reads, before a library tries to."""
     if not request.content_length and not request.headers.get('Transfer-Encoding'):
+        # The type of nothing: libraries would take it at its word.
+        request.environ.pop('CONTENT_TYPE', None)
         return
     try:
         is_known = codecs.lookup(request.charset).name in ('utf-8', 'ascii')
@@ -125,6 +128,8 @@ def describe(error: Exception) -> tuple[int, str, dict[str, str]]:
         return error.code, error.detail or error.title, {'Allow': allow} if allow else {}
     if isinstance(error, UnicodeDecodeError | RecursionError):
         return 400, 'The request is not valid UTF-8, or too deeply nested.', {}
+    if isinstance(error, webob.request.DisconnectionError):
+        return 400, 'The body is shorter than its Content-Length.', {}
     if is_away(error):
         return (
             errors.Unavailable.code,

@@ -28,7 +28,8 @@ class AuthTokenMiddleware(auth_token.AuthProtocol):
 
     def process_request(self, request: Any) -> Any:
         """Return an answer to refuse *request*, or None to let it in."""
-        if request.path_info.rstrip('/') in self._public_routes:
+        # As it came: it need not be UTF-8.
+        if request.environ.get('PATH_INFO', '').rstrip('/') in self._public_routes:
             # Nobody has checked what the caller says about himself.
             request.remove_auth_headers()
             return None

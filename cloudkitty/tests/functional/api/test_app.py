@@ -286,6 +286,18 @@ def test_other_bodies_are_415(noauth, content_type, body):
     assert (answer.status_code, answer.json['faultcode']) == (415, 'Client')
 
 
+@pytest.mark.parametrize('content_type', ['multipart/form-data', 'application/x-www-form-urlencoded; charset=utf-7'])
+def test_the_type_of_an_empty_body_says_nothing(noauth, content_type):
+    answer = deployment.ask(noauth, '/v1/info/config', headers={'Content-Type': content_type})
+    assert answer.status_int == 200
+
+
+def test_a_body_that_ends_too_early_is_400(noauth):
+    headers = {'Content-Type': 'application/json', 'Content-Length': '1000'}
+    request = webob.Request.blank('/v1/rating/modules/hashmap', method='PUT', headers=headers)
+    assert request.get_response(noauth.application).status_int == 400
+
+
 def test_a_form_is_like_a_query(noauth):
     headers = {'Content-Type': 'application/x-www-form-urlencoded'}
     answer = ask(noauth, '/v1/rating/modules/hashmap', 'PUT', b'module_id=hashmap', headers)
@@ -316,6 +328,12 @@ def test_a_form_is_like_a_query(noauth):
 )
 def test_odd_urls(noauth, path, status):
     assert ask(noauth, path).status_code == status
+
+
+@pytest.mark.parametrize(('token', 'status'), [('admin', 404), (None, 401)])
+def test_a_path_that_is_not_utf_8_meets_the_token_filter(keystone, token, status):
+    headers = {'X-Auth-Token': token} if token else None
+    assert deployment.ask(keystone, '/v1/info/metrics/%ff', headers=headers).status_int == status
 
 
 @pytest.mark.parametrize('path', ['/', '/v1', '/v1/info/config', '/v1/rating/modules', '/v1/report/total'])
