@@ -480,7 +480,9 @@ def update_mapping(
             setattr(row, name, value)
         row.updated_by = actor[:_LONGEST_ACTOR]
         _note_actor(session, mapping_id, 'updated_by', actor)
-        _refuse_overlap(session, row, stored, zone)
+        # Mappings may overlap since before: their group was deleted, or others let them. One can be ended still.
+        if _is_wider(row, stored, zone):
+            _refuse_overlap(session, row, stored, zone)
         session.flush()
         rule_revision.bump(session)
         return _read_mapping(session, mapping_id)
@@ -636,7 +638,9 @@ def update_threshold(database: engine.Database, threshold_id: str, request: Thre
         with session.no_autoflush:
             for name, value in changes.items():
                 setattr(row, name, value)
-            _refuse_duplicate(session, row, stored)
+            # Two may have the same place since before: their group was deleted, or others let them.
+            if {'level', 'tenant_id', 'group_id'} & set(changes):
+                _refuse_duplicate(session, row, stored)
         session.flush()
         rule_revision.bump(session)
         return _read_threshold(session, threshold_id)
@@ -786,6 +790,15 @@ def _to_local(member: str, date: datetime.datetime | None, zone: datetime.tzinfo
         return _localise(date, zone)
     except OverflowError:
         raise errors.BadRequest('%s: there is no such date.' % member) from None
+
+
+def _is_wider(row: models.Mapping, stored: Mapping, zone: datetime.tzinfo) -> bool:
+    """Return whether *row* is in force at some instant at which *stored* is not."""
+    if _to_epoch(row.start, zone) < _to_epoch(stored.start, zone):
+        return True
+    if stored.end is None:
+        return False
+    return row.end is None or _to_epoch(row.end, zone) > _to_epoch(stored.end, zone)
 
 
 def _refuse_taken_name(session: orm.Session, name: str) -> None:

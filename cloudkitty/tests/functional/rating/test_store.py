@@ -459,6 +459,23 @@ def test_an_update_does_not_make_mappings_overlap(rules):
     assert rules.update(first, start=later(1), end=later(2), cost=Decimal(9)).cost == 9
 
 
+@pytest.mark.parametrize('start', [None, later(1)])
+def test_mappings_that_overlap_already_can_be_ended_and_priced_but_not_widened(rules, start):
+    group = rules.group('net')
+    rules.map(start=start, end=later(5))
+    made = rules.map(start=start, group_id=group)
+    store.delete_group(rules.database, group)
+    if start is not None:
+        assert rules.update(made, cost=Decimal(9)).cost == 9
+    made = rules.update(made, cost=made.cost if start is None else Decimal(9), end=later(3))
+    assert made.end == later(3)
+    if start is not None:
+        assert rules.update(made, start=later(2), end=later(3)).start == later(2)
+        for wider in ({'start': later(1), 'end': later(3)}, {'end': later(4)}, {}):
+            with pytest.raises(errors.Conflict):
+                rules.update(made, **wider)
+
+
 @pytest.mark.parametrize(
     ('member', 'value'),
     [
@@ -669,6 +686,24 @@ def test_a_threshold_is_replaced(rules):
         update(6, 3, tenant_id='t')
     with pytest.raises(errors.NotFound):
         store.update_threshold(rules.database, NOBODY, store.ThresholdRequest(Decimal(1), Decimal(1)))
+
+
+def test_thresholds_that_are_twice_there_already_can_be_priced_but_not_moved(rules):
+    group = rules.group('net')
+    first, second = rules.level(10), rules.level(10, group_id=group)
+    rules.level(20)
+    store.delete_group(rules.database, group)
+
+    def update(level, cost):
+        request = store.ThresholdRequest(Decimal(level), Decimal(cost))
+        return store.update_threshold(rules.database, second.id, request)
+
+    assert update(10, 5) == dataclasses.replace(second, cost=Decimal(5), group_id=None)
+    with pytest.raises(errors.Conflict):
+        update(20, 5)
+    assert update(11, 5).level == 11
+    with pytest.raises(errors.Conflict, match=first.id):
+        update(10, 5)
 
 
 # Revisions and races
