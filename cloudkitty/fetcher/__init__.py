@@ -36,6 +36,7 @@ class _Classic(base.BaseFetcher):
 
     def get_tenants(self) -> list[str]:
         try:
-            return sorted(set(self._plugin.get_tenants()))
+            # What is no text is the caller's to leave out, and no reason to have no list at all.
+            return sorted(set(self._plugin.get_tenants()), key=str)
         except Exception as error:
             raise errors.TransientSourceError('Fetcher %s: %r' % (self.name, error)) from error

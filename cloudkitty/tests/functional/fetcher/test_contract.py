@@ -91,6 +91,12 @@ def test_error_of_a_classic_fetcher_is_a_transient_one(tmp_path, monkeypatch):
         load(tmp_path, ['[fetcher]', 'backend = broken']).get_tenants()
 
 
+def test_what_is_no_id_costs_a_classic_fetcher_no_other_scope(tmp_path, monkeypatch):
+    monkeypatch.setattr(Classic, 'get_tenants', lambda self: ['b', None, 'a'])
+    monkeypatch.setattr(plugins, 'load_class', lambda namespace, name: Classic)
+    assert {'a', 'b'} <= set(load(tmp_path, ['[fetcher]', 'backend = classic']).get_tenants())
+
+
 def test_fetcher_that_comes_later_is_refused_with_the_alternatives(tmp_path):
     with pytest.raises(errors.ConfigurationError, match='does not have it yet.*keystone, source'):
         load(tmp_path, ['[fetcher]', 'backend = gnocchi'])
