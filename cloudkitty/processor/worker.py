@@ -154,7 +154,7 @@ class Worker:
             if self._is_list_old():
                 break
         if not self._stopping.is_set():
-            self._mend_share()
+            self._mend_share(is_all_tried=not went_on)
         return self._sleep_for(elsewhere)
 
     def _find_scopes(self) -> bool:
@@ -271,13 +271,21 @@ class Worker:
             exc_info=error,
         )
 
-    def _mend_share(self) -> None:
+    def _mend_share(self, is_all_tried: bool = False) -> None:
+        """Mend what is due.
+
+        :param is_all_tried: a period that is due even so is somebody else's, and not waited for.
+        """
         states = self._read()
         found = self._mender.find(states, period.to_epoch(self._clock()))
         if not found:
             return
         # Live periods go first: mending ends when one is due.
-        due = planner.next_due(states, self._schedule, self._held_until(states, self._troubles(states)))
+        known = self._troubles(states)
+        if is_all_tried:
+            others = {state.scope.id for work in self._plan(states, known) for state in work.states}
+            states = [state for state in states if state.scope.id not in others]
+        due = planner.next_due(states, self._schedule, self._held_until(states, known))
 
         def keep_going() -> bool:
             return not self._stopping.is_set() and (due is None or period.to_epoch(self._clock()) < due)
@@ -287,14 +295,18 @@ class Worker:
                 self._mender.run(self._read(mine), period.to_epoch(self._clock()), keep_going)
 
     def _troubles(self, states: Iterable[scope.State]) -> Mapping[pipeline.Cell, coverage.Failure]:
-        """Return the open troubles of cells that the clocks of *states* have not passed."""
+        """Return the open troubles of cells that the clocks of *states* have not passed.
+
+        Those of the future were noted while the clock of a host was wrong: nobody waits until then.
+        """
+        now = period.to_epoch(self._clock())
         clocks = {state.scope.id: period.to_epoch(state.last_processed) for state in states}
         if not clocks:
             return {}
         return {
             (failure.scope_id, failure.metric, failure.begin): failure
             for failure in ledger.list_failures(self._database, scope_ids=clocks, begin=min(clocks.values()) + 1)
-            if failure.begin > clocks[failure.scope_id]
+            if failure.begin > clocks[failure.scope_id] and failure.since <= now
         }
 
     def _held_until(
@@ -302,7 +314,9 @@ class Worker:
     ) -> dict[str, int]:
         """Return {scope id: second before which it waits}: its next period, or its batch, failed before."""
         nexts = {state.scope.id: self._schedule.next_begin(state) for state in states}
-        result = dict(self._resting)
+        latest = period.to_epoch(self._clock()) + self.LONGEST_SLEEP
+        # What rests for longer was told so before the clock was set back.
+        result = {scope_id: until for scope_id, until in self._resting.items() if until <= latest}
         for failure in known.values():
             if failure.begin == nexts.get(failure.scope_id):
                 result[failure.scope_id] = max(failure.next_attempt, result.get(failure.scope_id, 0))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Holding, moving on and mending, on real databases."""
 
+import contextlib
 import logging
 
 import pytest
@@ -12,6 +13,7 @@ from cloudkitty import rating
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import rating_modules
 from cloudkitty.db import scopes
+from cloudkitty.processor import partition
 from cloudkitty.processor import repair
 from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.tests import samples
@@ -293,6 +295,25 @@ def test_repair_ends_when_something_is_due(small):
     small.clock.advance(HOUR)
     small.worker._mend_share()
     assert len(small.source.batches) == 1
+
+
+class OnlyB(partition.Everything):
+    """Somebody else has all but *b*, and makes nothing of it."""
+
+    @contextlib.contextmanager
+    def claim(self, scope_ids):
+        yield frozenset(scope_ids) & {'b'}
+
+
+def test_scopes_that_somebody_else_does_not_get_on_with_end_no_repair(small):
+    small.worker = small.make_worker(share=OnlyB())
+    small.source.fail('b', 'cpu', JUNE)
+    small.source.fail('b', 'disk', JUNE + 2 * HOUR)
+    small.run(hours=10)
+    small.source.troubles.clear()
+    small.run(hours=1)
+    assert small.clock_of('a') == -1
+    assert small.failures() == []
 
 
 def test_scope_that_moves_while_it_is_mended_is_mended_next_time(small):

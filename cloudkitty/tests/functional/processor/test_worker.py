@@ -110,6 +110,35 @@ def test_clock_set_back_rates_nothing_twice(small):
     assert small.points() == before
 
 
+def test_trouble_noted_while_the_clock_was_wrong_holds_nobody_once_it_is_right(small):
+    small.limits = planner.Limits(scopes=100, cells=10)
+    small.worker = small.make_worker()
+    small.run()
+    small.source.fail('a')
+    small.clock.advance(3650 * period.DAY)
+    small.worker._rate(frozenset('a'))
+    small.clock.advance(-3650 * period.DAY)
+    small.source.troubles.clear()
+    small.run(hours=20)
+    assert (small.clock_of('a'), small.bill('a'), small.failures()) == (20, 105, [])
+
+
+def test_scope_that_rests_is_tried_again_although_the_clock_was_set_back(small):
+    def refuse(batch):
+        raise RuntimeError
+
+    small.run(hours=30)
+    small.clock.advance(HOUR)
+    small.source.before = refuse
+    small.run()
+    small.source.before = lambda batch: None
+    small.fetcher.ids.append('c')
+    small.worker._resting['c'] = small.worker._resting['a']
+    small.clock.advance(-20 * HOUR)
+    small.run()
+    assert small.clock_of('c') == 11
+
+
 def test_inactive_scope_is_deferred_not_skipped(cloud):
     cloud.run()
     owner = cloud.state('a').scope
