@@ -52,13 +52,16 @@ def prepare_service(argv=None, config_files=None, conf=cfg.CONF, program=None):
     except (cfg.ConfigFileParseError, cfg.ConfigFileValueError) as error:
         raise errors.ConfigurationError(str(error)) from error
     _set_up_logging(conf)
-    _check_values(conf)
+    check_values(conf)
     legacy.apply(conf)
     return conf
 
 
-def _check_values(conf):
-    """Read every option once: oslo.config finds a wrong value only when somebody asks for it, which may be at night."""
+def check_values(conf):
+    """Read every option once: oslo.config finds a wrong value only when somebody asks for it, which may be at night.
+
+    :raises ConfigurationError: naming the first wrong one.
+    """
     for name in conf:
         group = _read(conf, name, 'DEFAULT')
         if isinstance(group, cfg.ConfigOpts.GroupAttr):
@@ -81,8 +84,10 @@ def _set_up_logging(conf):
     try:
         log.setup(conf, 'cloudkitty')
     except log.LogConfigError as error:
-        raise errors.ConfigurationError('[DEFAULT] log_config_append: %s' % error) from error
-    except ValueError as error:
+        raise errors.ConfigurationError('[DEFAULT] log_config_append: %s' % ' '.join(str(error).split())) from error
+    except RuntimeError as error:
+        raise errors.ConfigurationError('[DEFAULT] use_journal: %s.' % error) from error
+    except (TypeError, ValueError) as error:
         raise errors.ConfigurationError('[DEFAULT] %s' % error) from error
     except OSError as error:
         raise errors.ConfigurationError('The log file cannot be opened: %s.' % error) from error

@@ -12,6 +12,8 @@ import sys
 from typing import Any
 
 from oslo_config import cfg
+from oslo_middleware import cors
+from oslo_middleware import http_proxy_to_wsgi
 from paste.deploy import loadwsgi
 import pecan
 
@@ -47,14 +49,20 @@ def build_wsgi_app(
 
 def load_app(conf: Any) -> Any:
     """Return the application for *conf*, which is read already; see :func:`build_wsgi_app`."""
+    conf.register_opts(cors.CORS_OPTS, 'cors')
+    conf.register_opts(http_proxy_to_wsgi.OPTS, 'oslo_middleware')
+    service.check_values(conf)
     path = find_paste_file(conf)
     name = 'cloudkitty+%s' % conf.auth_strategy
     try:
         # Not loadapp(): it would put the options through a text file's substitution.
         loader = loadwsgi.ConfigLoader(path)
-        return loader.get_app(name, global_conf=_globals(conf))
-    except (LookupError, ImportError, OSError, configparser.Error) as error:
+        application = loader.get_app(name, global_conf=_globals(conf))
+    except (LookupError, ImportError, OSError, configparser.Error, cfg.Error) as error:
         raise errors.ConfigurationError('%s: %s' % (path, ' '.join(str(error).split()))) from error
+    # Now those of the token filter are known.
+    service.check_values(conf)
+    return application
 
 
 def _globals(conf: Any) -> dict[str, Any]:

@@ -25,6 +25,17 @@ class Checks(upgradecheck.UpgradeCommands):
     def __init__(self, conf: Any) -> None:
         self._conf = conf
 
+    def check(self) -> upgradecheck.Code:
+        """Return the status of all checks; wrong options are one line and the status of an unexpected error."""
+        try:
+            service.check_values(self._conf)
+            engine.from_options(self._conf)
+        except errors.ConfigurationError as error:
+            print('cloudkitty-status: %s' % error, file=sys.stderr)
+            # The library would print a traceback of anything less.
+            raise SystemExit(255) from error
+        return super().check()
+
     def _check_storage_version(self) -> upgradecheck.Result:
         if self._conf.storage.version < 2:
             return upgradecheck.Result(

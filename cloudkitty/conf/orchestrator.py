@@ -45,6 +45,7 @@ OPTS = [
         'hold_max',
         default=6,
         min=0,
+        max=1000,
         advanced=True,
         help='How many periods of wall time a scope waits for a source that fails, before it goes on and leaves the '
         'cell to repair.',
@@ -53,6 +54,7 @@ OPTS = [
         'repair_window_days',
         default=30,
         min=1,
+        max=36500,
         advanced=True,
         help='Days after which a cell that still could not be repaired counts as lost.',
     ),

@@ -36,16 +36,24 @@ Result = TypeVar('Result')
 def normalise_url(connection: str) -> str:
     """Return *connection* with the driver this service speaks: PyMySQL for MySQL and MariaDB, psycopg2 for PostgreSQL.
 
-    MySQL connections use utf8mb4 unless the URL says otherwise. Raises ConfigurationError for text that is no URL.
+    MySQL connections use utf8mb4 unless the URL says otherwise. Raises ConfigurationError for text that is no URL, and
+    for a database whose driver is not installed.
     """
     try:
         url = sqlalchemy.make_url(connection)
-    except sqlalchemy.exc.ArgumentError as error:
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
         raise errors.ConfigurationError('[database] connection is not a database URL.') from error
     if url.drivername in ('mysql', 'mariadb', 'mysql+mysqldb'):
         url = url.set(drivername='mysql+pymysql')
     elif url.drivername in ('postgresql', 'postgres'):
         url = url.set(drivername='postgresql+psycopg2')
+    try:
+        url.get_dialect().import_dbapi()
+    except (sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
+        raise errors.ConfigurationError(
+            '[database] connection: there is no driver %s here; expected mysql+pymysql, postgresql or sqlite.'
+            % url.drivername
+        ) from error
     if url.get_backend_name() == 'mysql' and 'charset' not in url.query:
         url = url.update_query_dict({'charset': 'utf8mb4'})
     return url.render_as_string(hide_password=False)

@@ -100,6 +100,22 @@ def test_a_broken_paste_file_stops_the_start(make_api):
         assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ('section', 'option'),
+    [
+        ('cors', 'allow_credentials'),
+        ('oslo_middleware', 'enable_proxy_headers_parsing'),
+        ('keystone_authtoken', 'http_connect_timeout'),
+    ],
+)
+def test_a_wrong_option_of_a_filter_stops_the_start(make_api, section, option):
+    api = make_api()
+    with open(api.config_file, 'a') as stream:
+        stream.write('[%s]\n%s = nonsense\n' % (section, option))
+    with pytest.raises(errors.ConfigurationError, match=option):
+        api.application  # noqa: B018
+
+
 def test_an_installed_paste_file_is_found_last(make_api, monkeypatch, tmp_path):
     api = make_api()
     installed = tmp_path / 'etc' / 'cloudkitty' / 'other.ini'

@@ -142,6 +142,9 @@ def test_bad_usage_is_status_2(programs, arguments):
         'postgresql://postgres:secret@127.0.0.1:1/cloudkitty',
         'sqlite:////nonexistent/cloudkitty.sqlite',
         'nonsense',
+        'nonsense://localhost/cloudkitty',
+        'mysql://root:secret@127.0.0.1:port/cloudkitty',
+        'oracle://root:secret@127.0.0.1/cloudkitty',
     ],
 )
 def test_database_that_cannot_be_used_is_one_line_without_the_password(programs, name, url):

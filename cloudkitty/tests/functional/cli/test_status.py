@@ -69,6 +69,18 @@ def test_database_that_is_away_is_a_warning(programs):
     assert 'secret' not in str(found)
 
 
+@pytest.mark.parametrize(
+    ('section', 'option', 'value'),
+    [('storage', 'version', '7'), ('database', 'connection', 'nonsense'), ('database', 'max_pool_size', 'many')],
+)
+def test_wrong_option_is_status_255_and_one_line(programs, section, option, value):
+    programs.set(section, **{option: value})
+    done = programs.run(STATUS, 'upgrade', 'check')
+    assert done.returncode == 255
+    assert (done.stdout, len(done.stderr.splitlines())) == ('', 1)
+    assert '[%s] %s' % (section, option) in done.stderr
+
+
 def test_missing_command_is_status_2(programs):
     assert programs.run(STATUS).returncode == 2
 
