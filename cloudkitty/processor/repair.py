@@ -110,6 +110,33 @@ class Repair:
         self._most = most
         self._rule_set: str | None = None
 
+    def follow_length(self, states: Iterable[scope.State]) -> None:
+        """Have the scopes of *states* go on where their last period ended: [collect] period may have changed since.
+
+        A clock says only where that period began.
+        """
+        by_clock: dict[int, dict[str, scope.State]] = {}
+        for state in states:
+            by_clock.setdefault(period.to_epoch(state.last_processed), {})[state.scope.id] = state
+        changes = []
+        for clock, owners in sorted(by_clock.items()):
+            ends: dict[str, int] = {}
+            for run in ledger.list_runs(self._database, owners, clock, clock + self._length):
+                ends[run.scope_id] = max(run.end, ends.get(run.scope_id, run.end))
+            changes += [
+                storage_base.Change(owners[scope_id], end - self._length, end)
+                for scope_id, end in ends.items()
+                if end != clock + self._length
+            ]
+        if not changes:
+            return
+        result = self._storage.commit(storage_base.Commit(self._length, changes, [], []))
+        LOG.warning(
+            '[collect] period was changed to %d s: %d scopes go on where their last period of another length ended.',
+            self._length,
+            len(result.committed),
+        )
+
     def find(self, states: Iterable[scope.State], now: int) -> frozenset[str]:
         """Return the ids of the scopes among *states* of which a cell is due to be mended at *now*.
 

@@ -92,6 +92,7 @@ class Worker:
         self._listed_at: datetime.datetime | None = None
         self._asked: tuple[int, int] | None = None
         self._is_noted = False
+        self._is_started = False
         self._in_vain = 0
         self._odd: set[str] = set()
         self._drops: dict[str, int] = {}
@@ -167,7 +168,11 @@ class Worker:
             first = period.first_period(self._listed_at, self._schedule.length, self._zone)
             scopes.ensure(self._database, self._listed, self._identity, first, self._schedule.length)
             scopes.mark_listed(self._database, self._listed, self._identity, self._listed_at)
-            known = {state.scope.id for state in scopes.list_states(self._database, self._identity)}
+            states = scopes.list_states(self._database, self._identity)
+            if not self._is_started:
+                self._mender.follow_length(states)
+                self._is_started = True
+            known = {state.scope.id for state in states}
             self._say_odd(
                 [scope_id for scope_id in self._listed if scope_id not in known],
                 'cannot be told from others by the database',

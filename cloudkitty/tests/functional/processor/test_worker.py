@@ -11,6 +11,7 @@ import sqlalchemy
 
 from cloudkitty import errors
 from cloudkitty import period
+from cloudkitty.db import coverage as ledger
 from cloudkitty.db import models
 from cloudkitty.db import scopes
 from cloudkitty.processor import planner
@@ -137,6 +138,23 @@ def test_scope_that_rests_is_tried_again_although_the_clock_was_set_back(small):
     small.clock.advance(-20 * HOUR)
     small.run()
     assert small.clock_of('c') == 11
+
+
+@pytest.mark.parametrize(('length', 'more', 'count'), [(HOUR // 2, 4 * HOUR, 7), (2 * HOUR, 7 * HOUR, 2)])
+def test_changed_period_goes_on_where_the_last_one_ended(cloud, monkeypatch, length, more, count):
+    cloud.run(hours=5)
+    monkeypatch.setattr(deployment, 'HOUR', length)
+    for _ in range(2):
+        cloud.worker = cloud.make_worker()
+        cloud.run()
+    cloud.clock.advance(more)
+    cloud.worker = cloud.make_worker()
+    cloud.run()
+    runs = ledger.list_runs(cloud.database, ['a'], metric='cpu')
+    assert [(run.begin, run.status.value) for run in runs] == [(JUNE, 'rated')]
+    covered = (runs[0].end - JUNE - 6 * HOUR) // length
+    assert covered >= count
+    assert cloud.bill('a') == (6 + covered) * 5
 
 
 def test_inactive_scope_is_deferred_not_skipped(cloud):
