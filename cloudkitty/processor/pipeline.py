@@ -225,7 +225,7 @@ class Causes:
             cause = (trouble.metric, trouble.error)
             if cause not in self._warned and (trouble.status is coverage.Status.UNKNOWN or trouble.permanent):
                 self._warned.add(cause)
-                LOG.warning('Metric %s: %s; the other metrics go on.', *cause)
+                LOG.warning('Metric %s: %s; the other metrics go on.', trouble.metric, trouble.error.rstrip('.'))
 
 
 class Pipeline:

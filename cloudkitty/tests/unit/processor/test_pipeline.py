@@ -198,8 +198,8 @@ def test_what_a_source_does_not_know_is_said_once_per_cause(caplog):
     for _ in range(2):
         causes.warn(
             [
-                trouble('a', status=Status.UNKNOWN, error='no such type'),
-                trouble('b', status=Status.UNKNOWN, error='no such type'),
+                trouble('a', status=Status.UNKNOWN, error='no such type.'),
+                trouble('b', status=Status.UNKNOWN, error='no such type.'),
                 trouble('a', permanent=True, error='no such aggregate'),
                 trouble('a', 'disk', error='HTTP 503'),
             ]
