@@ -109,6 +109,19 @@ def metric_dict(value: object) -> dict[str, Any]:
 CONF_BASE_SCHEMA = {voluptuous.Required('metrics'): metric_dict}
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice: of two metrics of one name, one would silently not be billed."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        # Before keys are merged by "<<", which may stand twice and whose keys may be given again.
+        node = super().compose_mapping_node(anchor)
+        keys = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != '<<']
+        for (_, key), count in collections.Counter(keys).items():
+            if count > 1:
+                raise yaml.MarkedYAMLError(problem='"%s" stands twice' % key, problem_mark=node.start_mark)
+        return node
+
+
 def load(path: str, scope_key: str, check_extra_args: CheckExtraArgs | None = None) -> MetricsFile:
     """Return the metrics file at *path*.
 
@@ -127,14 +140,15 @@ def read(path: str) -> Any:
     """
     try:
         with open(path, encoding='utf-8') as stream:
-            return yaml.safe_load(stream) or {}
+            return yaml.load(stream, _Loader) or {}
     except OSError as error:
         raise errors.ConfigurationError(
             'The metrics file %s cannot be read (%s). Copy etc/cloudkitty/metrics.yml there, or name another one by '
             '[collect] metrics_conf.' % (path, error.strerror)
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise errors.ConfigurationError('%s: this is not YAML: %s' % (path, error)) from error
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        # The library lets errors of its scalars through as they are.
+        raise errors.ConfigurationError('%s: this is not YAML: %s' % (path, ' '.join(str(error).split()))) from error
 
 
 def parse(

@@ -112,6 +112,33 @@ def test_a_file_that_is_no_metrics_file_is_named(tmp_path, text):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ('text', 'words'),
+    [
+        ('{', 'not YAML'),
+        ('a: 2020-99-99', 'not YAML'),
+        ('a: !!int x', 'not YAML'),
+        ('a: !!timestamp x', 'not YAML'),
+        ('[' * 3000, 'not YAML'),
+        ('metrics:\n  cpu: {unit: a}\n  ram: {unit: b}\n  cpu: {unit: c}\n', '"cpu" stands twice'),
+        ('metrics:\n  cpu: {unit: a, unit: b}\n', '"unit" stands twice'),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told_in_one_line(tmp_path, text, words):
+    path = tmp_path / 'metrics.yml'
+    path.write_text(text)
+    with pytest.raises(errors.ConfigurationError, match=words) as caught:
+        metrics.read(str(path))
+    assert str(path) in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+def test_keys_that_are_merged_may_be_given_again(tmp_path):
+    path = tmp_path / 'metrics.yml'
+    path.write_text('metrics:\n  cpu: &cpu {unit: a, alt_name: x}\n  ram: {<<: *cpu, unit: b}\n')
+    assert metrics.read(str(path))['metrics']['ram'] == {'unit': 'b', 'alt_name': 'x'}
+
+
 def test_a_missing_file_says_how_to_make_one(tmp_path):
     with pytest.raises(errors.ConfigurationError, match='Copy etc/cloudkitty/metrics.yml'):
         metrics.load(str(tmp_path / 'none.yml'), 'project_id')
