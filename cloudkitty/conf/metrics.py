@@ -21,6 +21,9 @@ from cloudkitty import metric
 
 LOG = log.getLogger(__name__)
 
+#: Of what stands in columns of the database, in characters.
+_LONGEST = 255
+
 CheckExtraArgs = Callable[[dict[str, Any]], Mapping[str, Any]]
 
 
@@ -39,7 +42,15 @@ class MetricsFile:
 def _text(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise voluptuous.Invalid('expected text of one character or more')
+    if '\0' in value:
+        raise voluptuous.Invalid('expected text without NUL characters')
     return value
+
+
+def _word(value: object) -> str:
+    if len(_text(value)) > _LONGEST:
+        raise voluptuous.Invalid('expected at most %d characters' % _LONGEST)
+    return str(value)
 
 
 def _fraction(value: object) -> object:
@@ -81,8 +92,8 @@ def _mutate_map(value: object) -> dict[decimal.Decimal, decimal.Decimal]:
 
 #: What a definition may hold, whatever the collector.
 METRIC_BASE_SCHEMA = {
-    voluptuous.Required('unit'): _text,
-    voluptuous.Optional('alt_name'): _text,
+    voluptuous.Required('unit'): _word,
+    voluptuous.Optional('alt_name'): _word,
     voluptuous.Optional('description'): _text,
     voluptuous.Optional('factor', default=1): _fraction,
     voluptuous.Optional('offset', default=0): _fraction,
@@ -167,10 +178,18 @@ def parse(
         definitions = value if isinstance(value, list) else [value]
         if not isinstance(name, str):
             raise errors.ConfigurationError('%s: metric %s: expected a name that is text' % (path, name))
+        if '\0' in name:
+            raise errors.ConfigurationError('%s: metric %r: expected a name without NUL characters' % (path, name))
         if not definitions:
             raise errors.ConfigurationError('%s: metric %s: expected one definition or more' % (path, name))
         for definition in definitions:
             found.append(_check(name, definition, scope_key, check_extra_args, path))
+    for item in found:
+        if len(item.key) > _LONGEST:
+            raise errors.ConfigurationError(
+                '%s: metric %s: expected a name of at most %d characters, its alt_name included'
+                % (path, item.name, _LONGEST)
+            )
     for kind, names in (
         ('alt_name', collections.Counter(item.type for item in found)),
         ('definition', collections.Counter(item.key for item in found)),
