@@ -232,8 +232,9 @@ class _Work:
             granularity = metric.extra_args['force_granularity']
             if granularity and (batch.length % granularity or batch.begin % granularity):
                 text = (
-                    'force_granularity %d in metrics.yml does not divide the periods of %d s that begin at %s.'
-                    % (granularity, batch.length, periods.from_epoch(batch.begin))
+                    # The same for all periods: an operator is told of each cause once.
+                    'force_granularity %d in metrics.yml does not divide the periods of %d s: they begin %d s past it.'
+                    % (granularity, batch.length, batch.begin % granularity)
                     if batch.length % granularity == 0
                     else 'force_granularity %d in metrics.yml does not divide [collect] period, which is %d s.'
                     % (granularity, batch.length)

@@ -317,7 +317,11 @@ def test_an_archive_policy_list_that_is_hidden_leaves_the_others_alone(world, fa
 
 @pytest.mark.parametrize(
     ('begin', 'length', 'granularity', 'words'),
-    [(JUNE, HOUR, 1000, 'collect] period'), (JUNE, 1800, 3600, 'collect] period'), (JUNE + 60, HOUR, HOUR, 'begin at')],
+    [
+        (JUNE, HOUR, 1000, 'collect] period'),
+        (JUNE, 1800, 3600, 'collect] period'),
+        (JUNE + 60, HOUR, HOUR, '60 s past'),
+    ],
 )
 def test_granules_that_do_not_fit_the_periods_are_refused(world, fake, begin, length, granularity, words):
     world.add('a', 'a', JUNE - HOUR, contract.every(2.0))
@@ -402,3 +406,10 @@ def test_a_mistake_of_ours_is_not_taken_for_the_source(world, metrics, monkeypat
     monkeypatch.setattr(requests.Client, 'items', wrong)
     with pytest.raises(ZeroDivisionError):
         world.collector(metrics).collect(batch(world, metrics))
+
+
+def test_periods_off_the_grid_are_one_cause_however_many_there_are(world, fake):
+    metrics = world.metrics(('cpu', {'extra_args': {'force_granularity': HOUR}}))
+    collector = world.collector(metrics)
+    batches = [usage.Batch((world.scope('a'),), metrics, JUNE + 60 + hour * HOUR, HOUR, 1) for hour in range(3)]
+    assert len({collector.collect(item).troubles[0].error for item in batches}) == 1
