@@ -111,6 +111,19 @@ class CloudError(Exception):
     """The cloud does not do what it should; the text says which log to read, and holds its end."""
 
 
+class NotInstalled(CloudError):
+    """The packages of the cloud cannot be had."""
+
+    def __init__(self):
+        super().__init__('tools/cloud install failed.')
+
+
+def install():
+    """Make the environment that the services run in, unless it is there; raise NotInstalled."""
+    if subprocess.run([TOOL, 'install'], stdin=subprocess.DEVNULL, check=False).returncode:
+        raise NotInstalled
+
+
 @dataclasses.dataclass(frozen=True)
 class Credentials:
     """Who asks: the options of keystoneauth's password plugin, all in the default domain."""
@@ -159,8 +172,7 @@ class Cloud:
 
     def start(self):
         """Make the environment, the data and the services; return self once they answer."""
-        if subprocess.run([TOOL, 'install'], stdin=subprocess.DEVNULL, check=False).returncode:
-            raise CloudError('tools/cloud install failed.')
+        install()
         self.directory.mkdir(parents=True, exist_ok=True)
         if (self.directory / 'gnocchi.sqlite').exists():
             raise CloudError('%s has held a cloud before; take a new directory.' % self.directory)

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy
 
 from cloudkitty.db import engine
+from cloudkitty.tests import cloud
 from cloudkitty.tests import databases
 
 SERVERS = {
@@ -22,9 +23,21 @@ def require(port, name):
     try:
         socket.create_connection(('127.0.0.1', port), timeout=2).close()
     except OSError:
-        if os.environ.get('CI', '').lower() == 'true':
-            pytest.fail('%s must answer on port %d in CI.' % (name, port))
-        pytest.skip('%s does not answer on port %d.' % (name, port))
+        _miss('%s does not answer on port %d.' % (name, port))
+
+
+def require_cloud():
+    """Skip the test when Keystone and Gnocchi cannot be installed; fail it in CI."""
+    try:
+        cloud.install()
+    except cloud.NotInstalled as error:
+        _miss(str(error))
+
+
+def _miss(reason):
+    if os.environ.get('CI', '').lower() == 'true':
+        pytest.fail('%s CI does not do without.' % reason)
+    pytest.skip(reason)
 
 
 def make_url(kind, directory):

@@ -4,11 +4,13 @@
 import pytest
 
 from cloudkitty.tests import cloud as clouds
+from cloudkitty.tests.functional import conftest as functional
 
 
 @pytest.fixture(scope='session')
 def cloud(tmp_path_factory):
     """A :class:`cloudkitty.tests.cloud.Cloud` with Keystone and Gnocchi running."""
+    functional.require_cloud()
     found = clouds.Cloud(tmp_path_factory.mktemp('cloud') / 'data').start()
     yield found
     found.stop()

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from cloudkitty.tests.functional import conftest as functional
 from cloudkitty.tests.functional.cli import programs as cli_programs
 
 pytestmark = pytest.mark.cloud
@@ -51,6 +52,7 @@ class Demo:
 
 @pytest.fixture
 def demo(tmp_path):
+    functional.require_cloud()
     found = Demo(tmp_path)
     yield found
     if found.process.poll() is None:

@@ -14,6 +14,7 @@ from cloudkitty.conf import metrics as metrics_file
 from cloudkitty.tests import cloud
 from cloudkitty.tests import gnocchi
 from cloudkitty.tests import real_gnocchi
+from cloudkitty.tests.functional import conftest as functional
 
 
 class World:
@@ -85,6 +86,7 @@ def world(fake):
 @pytest.fixture(scope='session')
 def real_source(tmp_path_factory):
     """A real Gnocchi, in basic authentication mode."""
+    functional.require_cloud()
     made = cloud.Cloud(tmp_path_factory.mktemp('gnocchi') / 'data', auth='basic').start()
     yield real_gnocchi.RealGnocchi(made)
     made.stop()
