@@ -16,6 +16,7 @@ from cloudkitty.db import engine
 from cloudkitty.db import ledger_models
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
+from cloudkitty.db import types
 
 Guard = ledger_models.Guard
 CoverageRun = ledger_models.CoverageRun
@@ -129,7 +130,7 @@ def write_failures(session: orm.Session, guards: Mapping[str, int], failures: It
                 'since': failure.since,
                 'attempts': failure.attempts,
                 'next_attempt': failure.next_attempt,
-                'error': failure.error[:4000],
+                'error': types.clean(failure.error[:4000]),
             }
             for failure in sorted(failures, key=lambda item: (guards[item.scope_id], item.metric, item.begin))
         ],

@@ -14,6 +14,22 @@ from sqlalchemy.sql import functions
 from cloudkitty import amount
 from cloudkitty import period
 
+#: Characters of the ids of scopes, of metrics and of units.
+LONGEST_NAME = 255
+
+
+def is_name(text: str) -> bool:
+    """Return whether every server can keep *text* as a name and tells it from all others.
+
+    Not if it is too long, holds a NUL or half a surrogate pair, or ends in a blank, which MariaDB's comparison ignores.
+    """
+    return len(text) <= LONGEST_NAME and not text.endswith(' ') and text == clean(text)
+
+
+def clean(text: str) -> str:
+    """Return *text* with a replacement character for each character that a server refuses."""
+    return text.replace('\0', '\ufffd').encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')
+
 
 def exact_string(length: int) -> types.TypeEngine:
     """Return a VARCHAR(*length*) compared byte by byte on every server; MySQL's default has ``XL`` = ``xl``."""

@@ -341,3 +341,10 @@ def test_a_report_sees_one_moment(storage, database, database_url, groupby):
         sqlalchemy.event.remove(database.engine, 'after_cursor_execute', write_another_scope)
         other.dispose()
     assert [row['qty'] for row in total(storage, groupby)] == [1, 1]
+
+
+def test_any_text_of_a_source_can_be_the_error_of_a_trouble(database):
+    samples.ready_states(database, 'p')
+    ledger.note_failures(database, [coverage.Failure('p', 'cpu', JUNE, 1, 1, 2, 'a\0\ud800\U0001f600' + 'b' * 5000)])
+    (failure,) = ledger.list_failures(database)
+    assert failure.error.startswith('a\ufffd\ufffd\U0001f600bbb')
