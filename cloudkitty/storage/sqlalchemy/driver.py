@@ -15,6 +15,7 @@ from cloudkitty import series
 from cloudkitty.db import engine
 from cloudkitty.db import migration
 from cloudkitty.db import scopes
+from cloudkitty.db import types
 from cloudkitty.storage import base
 from cloudkitty.storage.sqlalchemy import commit as writing
 from cloudkitty.storage.sqlalchemy import known
@@ -81,8 +82,12 @@ class SQLAlchemyStorage(base.BaseStorage):
     ) -> series.Series:
         calendar = series.calendar(begin, self._zone)
         owner = point.groupby.get(self._scope_key, point.metadata.get(self._scope_key, scope_id))
+        owner = '' if owner is None else str(owner)
+        for name, text in ((self._scope_key, owner), ('type', metric), ('unit', point.unit)):
+            if not types.is_name(text):
+                raise errors.BadRequest('The %s %s cannot be stored.' % (name, ascii(text[:300])))
         return series.Series(
-            scope_id='' if owner is None else str(owner),
+            scope_id=owner,
             metric=metric,
             unit=point.unit,
             groupby={
@@ -135,7 +140,7 @@ class SQLAlchemyStorage(base.BaseStorage):
         wanted = filters.pop(self._scope_key, None)
         if filters:
             raise errors.BadRequest('Data is deleted by %s only, not by %s.' % (self._scope_key, sorted(filters)[0]))
-        chosen = scopes.list_ids(self._database) if wanted is None else _texts(wanted)
+        chosen = scopes.list_ids(self._database) if wanted is None else _names(wanted)
         first, last = self._open_window(begin, end)
         writing.delete(self._database, chosen, first, last)
 
@@ -203,11 +208,11 @@ class SQLAlchemyStorage(base.BaseStorage):
         begin, end = self._window(begin, end)
         filters = dict(filters or {})
         owners = filters.pop(self._scope_key, None)
-        types = filters.pop('type', None) if metric_types is None else metric_types
+        metric_types = filters.pop('type', None) if metric_types is None else metric_types
         return reports.Selection(
             window=reports.Window(periods.to_epoch(begin), periods.to_epoch(end), whole),
-            scope_ids=None if owners is None else _texts(owners),
-            metrics=None if types is None else _texts(types),
+            scope_ids=None if owners is None else _names(owners),
+            metrics=None if metric_types is None else _names(metric_types),
             attributes=tuple(sorted((name, frozenset(_texts(value))) for name, value in filters.items())),
         )
 
@@ -215,6 +220,11 @@ class SQLAlchemyStorage(base.BaseStorage):
 def _texts(value: Any) -> list[str]:
     """Return a value, or each of a list of values, as text."""
     return [str(item) for item in value] if isinstance(value, list | tuple | set | frozenset) else [str(value)]
+
+
+def _names(value: Any) -> list[str]:
+    """Return those of :func:`_texts` that can be in the database."""
+    return [text for text in _texts(value) if types.is_name(text)]
 
 
 def _page(frames: list[dataframe.DataFrame], offset: int, limit: int | None) -> list[dataframe.DataFrame]:

@@ -343,6 +343,17 @@ def test_a_report_sees_one_moment(storage, database, database_url, groupby):
     assert [row['qty'] for row in total(storage, groupby)] == [1, 1]
 
 
+@pytest.mark.parametrize('name', ['x' * 256, 'a\0b', 'a\ud800', 'blank '])
+def test_names_that_a_server_refuses_are_refused_everywhere(storage, database, name):
+    for unit, metric, scope_id in ((name, 'fee', 'p'), ('u', name, 'p'), ('u', 'fee', name)):
+        point = dataframe.DataPoint(unit, 1, 1, {'project_id': scope_id}, {})
+        with pytest.raises(errors.BadRequest, match='cannot be stored'):
+            storage.push([dataframe.DataFrame(*samples.window(hours=1), {metric: [point]})])
+    assert total(storage, 'type', filters={'project_id': [name]}) == []
+    assert total(storage, 'type', metric_types=[name]) == []
+    assert total(storage, 'type') == []
+
+
 def test_any_text_of_a_source_can_be_the_error_of_a_trouble(database):
     samples.ready_states(database, 'p')
     ledger.note_failures(database, [coverage.Failure('p', 'cpu', JUNE, 1, 1, 2, 'a\0\ud800\U0001f600' + 'b' * 5000)])
