@@ -354,6 +354,11 @@ def test_names_that_a_server_refuses_are_refused_everywhere(storage, database, n
     assert total(storage, 'type') == []
 
 
+def test_a_scope_that_a_server_cannot_keep_stops_no_other(database):
+    scopes.ensure(database, ['p', '\U0001f600'], samples.IDENTITY, samples.instant(JUNE), HOUR)
+    assert 'p' in [state.scope.id for state in scopes.list_states(database)]
+
+
 def test_any_text_of_a_source_can_be_the_error_of_a_trouble(database):
     samples.ready_states(database, 'p')
     ledger.note_failures(database, [coverage.Failure('p', 'cpu', JUNE, 1, 1, 2, 'a\0\ud800\U0001f600' + 'b' * 5000)])
