@@ -45,7 +45,10 @@ def parse(text: str) -> datetime.datetime:
     instant = datetime.datetime.fromisoformat(text.strip())
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=UTC)
-    return instant.astimezone(UTC).replace(microsecond=0)
+    try:
+        return instant.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:
+        raise ValueError('%s is not an instant of the years 1 to 9999 in UTC.' % text) from None
 
 
 @dataclasses.dataclass(frozen=True, order=True)

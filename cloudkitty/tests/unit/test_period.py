@@ -58,3 +58,9 @@ def test_split_days():
         (day + 7200, day + 86400),
         (day + 86400, day + 90000),
     ]
+
+
+@pytest.mark.parametrize('text', ['0001-01-01T00:00:00+14:00', '9999-12-31T23:00:00-10:00'])
+def test_instant_outside_of_the_calendar_is_refused(text):
+    with pytest.raises(ValueError, match='years 1 to 9999'):
+        period.parse(text)
