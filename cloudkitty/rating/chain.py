@@ -161,13 +161,17 @@ class Chain:
         return _with_prices(columns, tuple(prices), _unpriced(prices, matched))
 
     def _price_point(self, of: series.Series, begin: int, quantity: Decimal) -> tuple[Decimal, bool]:
+        total, is_matched = self._sum_point(of, begin, quantity)
+        return amount.quantise(total), is_matched
+
+    def _sum_point(self, of: series.Series, begin: int, quantity: Decimal) -> tuple[Decimal, bool]:
         desc = {**of.metadata, **of.groupby, **series.calendar(period.from_epoch(begin), self.zone)}
         total, is_matched = amount.ZERO, False
         for pricer in self._pricers:
             added, took_part = pricer.price_point(of.metric, of.scope_id, begin, quantity, desc)
             total = amount.CONTEXT.add(total, added)
             is_matched = is_matched or took_part
-        return amount.quantise(total), is_matched
+        return total, is_matched
 
     def explain(self, of: series.Series, begin: int, quantity: Decimal) -> 'Explanation':
         """Return how the price of a point of series *of* at epoch second *begin* comes about.
@@ -210,7 +214,7 @@ class Chain:
 
     def is_matched(self, of: series.Series, begin: int, quantity: Decimal) -> bool:
         """Return whether a rule of a built-in module takes part in the price of a point."""
-        return self._price_point(of, begin, quantity)[1]
+        return self._sum_point(of, begin, quantity)[1]
 
 
 class ModuleFailed(Exception):
@@ -343,7 +347,7 @@ class _FrameRating:
             else:
                 points = [self._rebuild(scope_id, begin, points[0].length, words, entry) for entry in after]
                 self._altered.add((scope_id, begin))
-        except (ModuleFailed, amount.AmountTooLarge, ValueError, decimal.DecimalException) as error:
+        except (ModuleFailed, amount.AmountTooLarge, TypeError, ValueError, decimal.DecimalException) as error:
             self._fail(scope_id, begin, points, error)
             return [dataclasses.replace(point, price=None) for point in points]
         for point in points:
@@ -621,15 +625,16 @@ class Cache:
             try:
                 revision = rule_revision.current(self._database)
                 if self._chain is None or self._is_stale or self._chain.revision != revision:
-                    self._chain = load(self._database, self._conf, self._notifier, self._installed)
+                    # Before it is read, so that what becomes known meanwhile is read the next time.
                     self._is_stale = False
+                    self._chain = load(self._database, self._conf, self._notifier, self._installed)
                     self._reported = None
                     self.loads += 1
             except Exception as error:
                 # Rules and modules of others: whatever it is, going on without one would bill wrongly.
+                self._is_stale = True
                 if self._chain is None:
                     raise
-                self._is_stale = True
                 text = '%s: %s' % (type(error).__name__, error)
                 if text != self._reported:
                     self._reported = text

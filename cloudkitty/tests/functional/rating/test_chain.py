@@ -184,6 +184,19 @@ def test_cache_keeps_the_last_good_chain(sqlite, caplog):
     assert cache.get() is not first
 
 
+def test_cache_reads_again_what_changed_while_it_read(sqlite):
+    class Slow(Third):
+        def __init__(self, tenant_id=None):
+            cache.invalidate()
+            super().__init__(tenant_id)
+
+    rating_modules.set_enabled(sqlite, 'third', True)
+    cache = chain.Cache(sqlite, CONF, installed={**OURS, 'third': Slow})
+    cache.get()
+    cache.get()
+    assert cache.loads == 2
+
+
 def test_without_a_last_good_chain_nothing_is_priced(sqlite):
     class Broken(Third):
         def __init__(self, tenant_id=None):

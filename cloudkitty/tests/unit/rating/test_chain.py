@@ -374,3 +374,27 @@ def test_subclass_that_prices_by_itself_is_a_third_partys():
             return data
 
     assert [chain.is_built_in(plugin) for plugin in (noop.Noop, Shown, Own, Doubling)] == [True, True, False, False]
+
+
+def test_price_that_a_module_took_back_does_not_have_to_fit():
+    class Free(Quiet):
+        def process(self, data):
+            result = dataframe.DataFrame(data.start, data.end)
+            for metric, point in data.iterpoints():
+                result.add_point(point.set_price(0), metric)
+            return result
+
+    rated = rate([ours(Rules().flat('9e11')), theirs(Free)], rules.make_columns('2e12'))
+    assert [(column.prices, column.unpriced) for column in rated.columns] == [((0,), None)]
+
+
+def test_attributes_that_are_none_are_a_failure():
+    class Odd(Quiet):
+        def process(self, data):
+            result = dataframe.DataFrame(data.start, data.end)
+            result.add_point(dataframe.DataPoint('u', 1, 1, {1: 'a', 'b': 'c'}, {}), 'srv')
+            return result
+
+    rated = rate([theirs(Odd)], rules.make_columns(1))
+    assert [column.prices for column in rated.columns] == [(None,)]
+    assert [trouble.status for trouble in rated.troubles] == [coverage.Status.UNRATED]
