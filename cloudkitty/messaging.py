@@ -134,7 +134,7 @@ class Listener:
                     self._end(server)
                 return
             level = LOG.debug if is_warned else LOG.warning
-            level('The broker is away (%s): changed rules are seen at the next batch.', problem)
+            level('The broker is away (%s): changed rules are seen at the next batch.', _describe(problem))
             is_warned = True
             self._stopping.wait(self.RETRY)
 
@@ -197,7 +197,14 @@ class Notifier:
             # Whatever a broker or its driver does, the change itself is already in the database.
             if time.monotonic() - self._warned_at > self.SILENCE:
                 self._warned_at = time.monotonic()
-                LOG.warning('The broker did not take a message (%s); processors will see the change later.', error)
+                LOG.warning(
+                    'The broker did not take a message (%s); processors will see the change later.', _describe(error)
+                )
+
+
+def _describe(error: Exception) -> str:
+    """Return what to log of *error*; one about a URL that cannot be read repeats parts of it, the password perhaps."""
+    return '[DEFAULT] transport_url cannot be read' if isinstance(error, ValueError) else str(error)
 
 
 def make_target(namespace: str, version: str):

@@ -123,6 +123,20 @@ def test_stopping_twice_or_before_the_start_is_fine(conf):
     wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name == 'rpc'])
 
 
+def test_a_password_that_the_driver_cannot_quote_is_not_logged(caplog):
+    conf = make_conf('rabbit://guest:se%2Fcret@127.0.0.1:1/')
+    listener = messaging.Listener(conf, 'here', [], 'threading')
+    notifier = messaging.Notifier(conf)
+    with caplog.at_level(logging.DEBUG):
+        listener.start()
+        notifier.cast('reload_modules')
+        notifier._sending.join()
+        wait_until(lambda: 'The broker is away' in caplog.text)
+    listener.stop()
+    assert 'The broker did not take a message' in caplog.text
+    assert "'se'" not in caplog.text
+
+
 def test_casting_never_raises_and_warns_once_in_a_while(caplog):
     notifier = messaging.Notifier(make_conf('nonsense://'))
     for _ in range(3):
