@@ -217,6 +217,9 @@ def failures_of(
 class Causes:
     """Says once per cause what a source does not know or refuses."""
 
+    #: Causes to remember; texts may name amounts, of which there is no end.
+    MOST = 10000
+
     def __init__(self) -> None:
         self._warned: set[tuple[str, str]] = set()
 
@@ -224,6 +227,8 @@ class Causes:
         for trouble in troubles:
             cause = (trouble.metric, trouble.error)
             if cause not in self._warned and (trouble.status is coverage.Status.UNKNOWN or trouble.permanent):
+                if len(self._warned) >= self.MOST:
+                    self._warned.clear()
                 self._warned.add(cause)
                 LOG.warning('Metric %s: %s; the other metrics go on.', trouble.metric, trouble.error.rstrip('.'))
 

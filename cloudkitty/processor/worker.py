@@ -55,6 +55,8 @@ class Worker:
     LONGEST_SLEEP = 600
     #: Seconds between two looks at scopes that are due, but are somebody else's now.
     ELSEWHERE_SLEEP = 30
+    #: Seconds between two rounds of mending, while they get on.
+    MENDING_SLEEP = 1
     #: Seconds for which a list of scopes is good.
     LIST_LIFE = 300
     #: Seconds after which the plan is made anew, so that what became due meanwhile goes first.
@@ -154,8 +156,8 @@ class Worker:
             went_on, elsewhere = self._rate_share()
             if self._is_list_old():
                 break
-        if not self._stopping.is_set():
-            self._mend_share(is_all_tried=not went_on)
+        if not self._stopping.is_set() and self._mend_share(is_all_tried=not went_on):
+            return self.MENDING_SLEEP
         return self._sleep_for(elsewhere)
 
     def _find_scopes(self) -> bool:
@@ -276,15 +278,15 @@ class Worker:
             exc_info=error,
         )
 
-    def _mend_share(self, is_all_tried: bool = False) -> None:
-        """Mend what is due.
+    def _mend_share(self, is_all_tried: bool = False) -> bool:
+        """Mend what is due, a round of it; return whether that got on and there may be more.
 
         :param is_all_tried: a period that is due even so is somebody else's, and not waited for.
         """
         states = self._read()
         found = self._mender.find(states, period.to_epoch(self._clock()))
         if not found:
-            return
+            return False
         # Live periods go first: mending ends when one is due.
         known = self._troubles(states)
         if is_all_tried:
@@ -296,8 +298,7 @@ class Worker:
             return not self._stopping.is_set() and (due is None or period.to_epoch(self._clock()) < due)
 
         with self._share.claim(found) as mine:
-            if mine:
-                self._mender.run(self._read(mine), period.to_epoch(self._clock()), keep_going)
+            return bool(mine) and self._mender.run(self._read(mine), period.to_epoch(self._clock()), keep_going) > 0
 
     def _troubles(self, states: Iterable[scope.State]) -> Mapping[pipeline.Cell, coverage.Failure]:
         """Return the open troubles of cells that the clocks of *states* have not passed.

@@ -170,6 +170,20 @@ def test_cells_that_wait_before_the_clock_never_starve_repair(small, monkeypatch
     assert small.statuses('b', 'cpu')[0] == 'rated'
 
 
+def test_rounds_of_repair_follow_one_another_until_all_is_mended(small, monkeypatch):
+    monkeypatch.setattr(repair, 'ROUND', 2)
+    small.source.fail('a', 'disk')
+    small.run(hours=12)
+    small.source.troubles.clear()
+    small.clock.advance(HOUR)
+    passes = 1
+    while small.worker.run_pass() == small.worker.MENDING_SLEEP:
+        passes += 1
+    assert passes > 2
+    assert small.failures() == []
+    assert set(small.statuses('a', 'disk')) == {'rated'}
+
+
 def test_metric_that_left_the_file_does_not_starve_repair_and_is_lost_in_time(small, monkeypatch, caplog):
     monkeypatch.setattr(repair, 'ROUND', 2)
     small.source.fail('a', 'disk')
