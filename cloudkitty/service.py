@@ -49,8 +49,10 @@ def prepare_service(argv=None, config_files=None, conf=cfg.CONF, program=None):
         )
     except cfg.ConfigFilesNotFoundError as error:
         raise errors.ConfigurationError('No such configuration file: %s.' % ', '.join(error.config_files)) from error
-    except (cfg.ConfigFileParseError, cfg.ConfigFileValueError) as error:
+    except cfg.Error as error:
         raise errors.ConfigurationError(str(error)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise errors.ConfigurationError('A configuration file cannot be read: %s.' % error) from error
     _set_up_logging(conf)
     check_values(conf)
     legacy.apply(conf)

@@ -246,6 +246,18 @@ def test_bad_option_is_one_line_and_status_1(programs, section, option, value, m
     assert message in lines[0]
 
 
+@pytest.mark.parametrize('command', [PROCESSOR, 'cloudkitty-api', 'cloudkitty-storage-init'])
+@pytest.mark.parametrize(
+    'flags', [('--config-dir', '{0}/nowhere'), ('--config-file', '{0}'), ('--config-file', '{0}/b')]
+)
+def test_files_that_cannot_be_read_are_one_line_and_status_1(programs, tmp_path, command, flags):
+    (tmp_path / 'b').write_bytes(b'\xff\xfe')
+    done = programs.run(command, *[flag.format(tmp_path) for flag in flags])
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith('%s: ' % command)
+
+
 def test_bad_metrics_file_names_file_metric_and_key(programs):
     programs.metrics.write_text('metrics: {cpu: {unit: 3}}')
     done = programs.run(PROCESSOR)
