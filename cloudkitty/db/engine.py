@@ -126,18 +126,25 @@ class Database:
                 connection.exec_driver_sql('BEGIN IMMEDIATE')
             yield session
 
-    def repeat(self, function: Callable[[orm.Session], Result], attempts: int = 10) -> Result:
+    def repeat(self, function: Callable[[orm.Session], Result], attempts: int = 10, once: bool = False) -> Result:
         """Return *function(session)*, run in a transaction of its own.
 
         The whole function is run again after a deadlock, a lock time-out, a serialisation failure, a lost connection
         or a unique violation; the last error is raised when *attempts* are used up.
+
+        :param once: what it does must not be done twice, and it would not notice: it is not run again when the
+            connection was lost while its work was committed, for nobody knows whether it was.
         """
         for attempt in range(1, attempts + 1):
+            has_returned = False
             try:
                 with self.writer() as session:
-                    return function(session)
+                    result = function(session)
+                    has_returned = True
+                return result
             except Exception as error:
-                if attempt == attempts or not is_repeatable(error):
+                is_unknown = once and has_returned and isinstance(error, AWAY)
+                if attempt == attempts or is_unknown or not is_repeatable(error):
                     raise
                 LOG.debug('Repeating a transaction (attempt %d): %s', attempt, type(error).__name__)
                 time.sleep(random.uniform(0, min(0.05 * 2**attempt, 2)))

@@ -120,7 +120,7 @@ def push(database: engine.Database, columns: Sequence[series.Columns]) -> None:
         scopes.touch(session, guards.values())
 
     if columns:
-        database.repeat(run)
+        database.repeat(run, once=True)
 
 
 def delete(database: engine.Database, scope_ids: Iterable[str], begin: int, end: int) -> None:

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import decimal
 import threading
 
+from oslo_db import exception as db_exc
 import pytest
 import sqlalchemy
 
@@ -35,6 +37,24 @@ def test_error_rolls_the_transaction_back(empty_database):
         raise ZeroDivisionError
     with empty_database.reader() as session:
         assert session.scalar(sqlalchemy.select(sqlalchemy.func.count()).select_from(AMOUNTS)) == 0
+
+
+@pytest.mark.parametrize(('once', 'runs'), [(False, 2), (True, 1)])
+def test_what_must_not_be_done_twice_is_not_repeated_when_its_commit_was_lost(sqlite_url, once, runs):
+    database = engine.Database(sqlite_url)
+    METADATA.create_all(database.engine)
+    done = []
+    lost = [db_exc.DBConnectionError()]
+
+    @sqlalchemy.event.listens_for(database.engine, 'commit')
+    def lose(connection):
+        if lost:
+            raise lost.pop()
+
+    with contextlib.suppress(db_exc.DBConnectionError):
+        database.repeat(lambda session: (session.execute(AMOUNTS.delete()), done.append(1)), once=once)
+    assert len(done) == runs
+    database.dispose()
 
 
 def test_writers_queue_instead_of_failing(empty_database):
