@@ -2,6 +2,7 @@
 """The command ``cloudkitty-api``: serves the API by itself, in threads."""
 
 from collections.abc import Sequence
+import logging
 import signal
 import socket
 import sys
@@ -56,6 +57,8 @@ def _fail(error: errors.CloudKittyError) -> int:
 def serve(conf: Any) -> None:
     """Listen where *conf* says and answer; raise ConfigurationError where that is not possible."""
     application = app.load_app(conf)
+    # It warns of every request that waits for a thread, as most do of more clients than threads.
+    logging.getLogger('waitress.queue').setLevel(logging.ERROR)
     host = conf.host_ip or conf.api.host_ip
     port = conf.api.port if conf.port is None else conf.port
     try:

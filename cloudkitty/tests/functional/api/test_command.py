@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API as operators start it: the command, a WSGI server's import, a script for mod_wsgi."""
 
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -57,6 +58,15 @@ def test_the_command_serves(noauth):
         assert get(port, '/v1/report/total?begin=2026-06-01&end=2026-07-01') == (200, b'"2.125"')
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+def test_clients_that_wait_for_a_thread_are_no_news(noauth):
+    with serve('--config-file', str(noauth.config_file), '-p', '0', '-b', '127.0.0.1') as (process, port, _):
+        with concurrent.futures.ThreadPoolExecutor(40) as executor:
+            answers = list(executor.map(lambda _: get(port, '/v1/info/config')[0], range(80)))
+        assert answers == [200] * 80
+        process.send_signal(signal.SIGTERM)
+        assert 'queue' not in ''.join(process.communicate(timeout=30))
 
 
 def test_options_may_stand_behind_two_dashes(noauth):
