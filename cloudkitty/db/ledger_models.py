@@ -97,7 +97,8 @@ class RuleActors(Base):
 
     __tablename__ = 'rule_actors'
 
-    rule_id: orm.Mapped[str] = orm.mapped_column(sqlalchemy.String(36), primary_key=True)
+    # Of all collations only the binary one can be compared with whatever a server or an operator gave the old tables.
+    rule_id: orm.Mapped[str] = orm.mapped_column(types.exact_string(36), primary_key=True)
     created_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
     updated_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
     deleted_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())

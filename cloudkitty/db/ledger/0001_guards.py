@@ -83,7 +83,7 @@ def upgrade():
     schema.create(
         schema.define(
             'rule_actors',
-            sqlalchemy.Column('rule_id', sqlalchemy.String(36), primary_key=True),
+            sqlalchemy.Column('rule_id', types.exact_string(36), primary_key=True),
             sqlalchemy.Column('created_by', types.long_text(), nullable=True),
             sqlalchemy.Column('updated_by', types.long_text(), nullable=True),
             sqlalchemy.Column('deleted_by', types.long_text(), nullable=True),

@@ -412,6 +412,19 @@ def test_the_last_actor_counts_however_long(rules):
     assert rules.update(made, cost=Decimal(6), actor='z').updated_by == 'z'
 
 
+@pytest.mark.parametrize('database_url', [pytest.param('mariadb', marks=pytest.mark.mariadb)], indirect=True)
+def test_tables_that_were_given_another_collation_can_be_read(rules):
+    made = rules.map(actor='x' * 64)
+    with rules.database.engine.connect() as connection:
+        connection.exec_driver_sql('SET FOREIGN_KEY_CHECKS = 0')
+        for collation in ('utf8mb4_unicode_ci', 'utf8mb4_general_ci', 'utf8mb4_bin'):
+            connection.exec_driver_sql(
+                'ALTER TABLE hashmap_mappings CONVERT TO CHARACTER SET utf8mb4 COLLATE %s' % collation
+            )
+            assert rules.mappings() == [made]
+        connection.exec_driver_sql('SET FOREIGN_KEY_CHECKS = 1')
+
+
 def test_before_the_start_some_members_change(rules):
     group = rules.group('net')
     made = rules.map(start=later(1), end=later(2), description='old')
