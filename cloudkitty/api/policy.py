@@ -26,6 +26,8 @@ def check(enforcer: oslo_policy.Enforcer) -> None:
     """Read the policy file; raise ConfigurationError for one that makes no sense."""
     try:
         enforcer.load_rules()
+        # A reference to a rule that is not there would mean the rule "default": everybody.
+        enforcer.check_rules(raise_on_violation=True)
     except (ValueError, TypeError, AttributeError, OSError, oslo_policy.InvalidDefinitionError) as error:
         text = ' '.join(str(error).split())
         raise errors.ConfigurationError('[oslo_policy] policy_file: it cannot be read: %s' % text) from error

@@ -352,6 +352,13 @@ def test_a_path_that_is_not_utf_8_meets_the_token_filter(keystone, token, status
     assert deployment.ask(keystone, '/v1/info/metrics/%ff', headers=headers).status_int == status
 
 
+@pytest.mark.parametrize(('method', 'status'), [('GET', 404), ('OPTIONS', 200)])
+def test_a_path_without_a_slash(noauth, method, status):
+    request = webob.Request.blank('/', method=method)
+    request.environ['PATH_INFO'] = '*'
+    assert request.get_response(noauth.application).status_int == status
+
+
 @pytest.mark.parametrize('path', ['/', '/v1', '/v1/info/config', '/v1/rating/modules', '/v1/report/total'])
 @pytest.mark.parametrize('method', ['PATCH', 'TRACE', 'DELETE', 'WHATEVER'])
 def test_odd_methods(noauth, method, path):
@@ -551,7 +558,10 @@ def test_a_changed_policy_file_is_read(make_api):
     assert ask(api, '/v1/rating/modules', headers=ADMIN).status_code == 403
 
 
-@pytest.mark.parametrize('text', ['{', '- a list', '"a": ["b'])
+@pytest.mark.parametrize(
+    'text',
+    ['{', '- a list', '"a": ["b', '"rating:list_modules": "rule:nowhere"', '"x": "rule:y"\n"y": "rule:x"'],
+)
 def test_a_broken_policy_file_stops_the_start(make_api, text):
     api = make_api(default='[oslo_policy]\npolicy_file = policy.yaml\n')
     (api.directory / 'policy.yaml').write_text(text)
