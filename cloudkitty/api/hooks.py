@@ -141,7 +141,7 @@ def describe(error: Exception) -> tuple[int, str, dict[str, str]]:
 
 def is_away(error: Exception) -> bool:
     """Return whether *error* says that the database is away, busy or not made yet, so that trying again may help."""
-    if isinstance(error, db_exc.DBConnectionError | db_exc.DBNonExistentTable | sqlalchemy.exc.TimeoutError):
+    if isinstance(error, db_exc.DBConnectionError | sqlalchemy.exc.TimeoutError) or engine.lacks_table(error):
         return True
     if isinstance(error, sqlalchemy.exc.OperationalError | sqlalchemy.exc.InterfaceError):
         # Met while connecting: oslo.db translates what comes later.

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 import random
+import re
 import sqlite3
 import time
 from typing import Any
@@ -29,6 +30,7 @@ REPEATABLE = (db_exc.DBDeadlock, db_exc.DBDuplicateEntry)
 AWAY = (db_exc.DBConnectionError, sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)
 #: Error numbers and texts of lock time-outs and serialisation failures that oslo.db leaves as they are.
 _REPEATABLE_TEXTS = ('database is locked', 'lock wait timeout', 'could not serialize', 'record has changed since')
+_NO_TABLE = re.compile(r"no such table|Table '.*' doesn't exist|relation \".*\" does not exist")
 
 Result = TypeVar('Result')
 
@@ -158,8 +160,17 @@ def is_repeatable(error: Exception) -> bool:
     return isinstance(error, db_exc.DBError) and any(text in str(error).lower() for text in _REPEATABLE_TEXTS)
 
 
+def lacks_table(error: Exception) -> bool:
+    """Return whether *error* says that a table is not there; oslo.db does not tell of every server's."""
+    if not isinstance(error, db_exc.DBError | sqlalchemy.exc.SQLAlchemyError):
+        return False
+    return isinstance(error, db_exc.DBNonExistentTable) or _NO_TABLE.search(str(error)) is not None
+
+
 def describe(error: Exception) -> str:
     """Return *error* in one line; of a database error what the server says, without the statement."""
+    if lacks_table(error):
+        return 'A table is missing: run cloudkitty-dbsync upgrade and cloudkitty-storage-init.'
     if isinstance(error, db_exc.DBError) and error.inner_exception is not None:
         error = getattr(error.inner_exception, 'orig', None) or error.inner_exception
         return 'The database says: %s' % ' '.join(str(error).split())

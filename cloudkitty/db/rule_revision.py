@@ -16,8 +16,8 @@ def current(database: engine.Database) -> int:
     try:
         with database.reader() as session:
             return session.scalar(sqlalchemy.select(RuleRevision.revision).where(RuleRevision.id == 1)) or 0
-    except (db_exc.DBNonExistentTable, db_exc.DBError) as error:
-        if not isinstance(error, db_exc.DBNonExistentTable) and 'rule_revision' not in str(error):
+    except (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
+        if not engine.lacks_table(error):
             raise
         return 0
 

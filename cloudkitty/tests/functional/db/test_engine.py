@@ -9,6 +9,7 @@ import sqlalchemy
 
 from cloudkitty import errors
 from cloudkitty.db import engine
+from cloudkitty.db import rule_revision
 from cloudkitty.db import types
 
 METADATA = sqlalchemy.MetaData()
@@ -37,6 +38,14 @@ def test_error_rolls_the_transaction_back(empty_database):
         raise ZeroDivisionError
     with empty_database.reader() as session:
         assert session.scalar(sqlalchemy.select(sqlalchemy.func.count()).select_from(AMOUNTS)) == 0
+
+
+def test_missing_table_says_which_commands_make_it(empty_database):
+    expected = (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError)
+    with pytest.raises(expected) as caught, empty_database.reader() as session:
+        session.execute(sqlalchemy.select(AMOUNTS))
+    assert 'cloudkitty-storage-init' in engine.describe(caught.value)
+    assert rule_revision.current(empty_database) == 0
 
 
 @pytest.mark.parametrize(('once', 'runs'), [(False, 2), (True, 1)])
