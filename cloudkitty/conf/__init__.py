@@ -9,6 +9,7 @@ from cloudkitty.conf import fetcher
 from cloudkitty.conf import fetcher_keystone
 from cloudkitty.conf import fetcher_source
 from cloudkitty.conf import orchestrator
+from cloudkitty.conf import pyscripts
 from cloudkitty.conf import storage
 
 GROUPS = (
@@ -20,6 +21,7 @@ GROUPS = (
     fetcher_keystone,
     fetcher_source,
     orchestrator,
+    pyscripts,
     storage,
 )
 

@@ -32,7 +32,8 @@ OPTS = [
         'skip_datapoints_expression',
         default='False',
         advanced=True,
-        help='Expression that says which points are left out. This release only knows False: none.',
+        help='Python expression that says which rated points are not stored, for metrics without one of their own. It '
+        'knows datapoint, such as in datapoint["rating"]["price"] == 0, and runs where scripts do: see [pyscripts].',
     ),
     cfg.IntOpt(
         'collector_request_timeout',

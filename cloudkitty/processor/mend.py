@@ -271,10 +271,11 @@ class Mender:
         batch = found.batch
         states = {scope_id: states[scope_id] for scope_id in batch.scope_ids}
         came = {(item.series.scope_id, item.series.metric, begin) for item in found.columns for begin in item.begins}
-        columns = [*found.columns, *self._stored(batch, job, way, came, chain.sees_whole_frames)]
+        sees_whole_frames = chain.sees_whole_frames(batch.begin, batch.end)
+        columns = [*found.columns, *self._stored(batch, job, way, came, sees_whole_frames)]
         rated = chain.price(usage.Usage(batch, columns, found.troubles), self._pause)
         mended = _Mended(job, way, batch, past, came, rated, known)
-        verdict = mended.judge(chain.sees_whole_frames, self._patience, period.to_epoch(self._clock()))
+        verdict = mended.judge(sees_whole_frames, self._patience, period.to_epoch(self._clock()))
         return self._write(states, batch, rated, verdict)
 
     def _is_in_need(self, scope_id: str, job: Job, way: Way, past: Past) -> bool:

@@ -168,7 +168,7 @@ def to_run(cell: Cell, length: int, status: coverage.Status, is_filled: bool, ra
         begin + length,
         status,
         rated.rule_set if priced else None,
-        (scope_id, begin) in rated.altered,
+        (scope_id, begin) in rated.altered or cell in rated.skipped,
     )
 
 

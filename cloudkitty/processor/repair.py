@@ -23,6 +23,7 @@ from cloudkitty.db import scopes
 from cloudkitty.processor import mend
 from cloudkitty.processor import pipeline
 from cloudkitty.rating import chain
+from cloudkitty.rating import jail as jails
 from cloudkitty.storage import base as storage_base
 
 LOG = log.getLogger(__name__)
@@ -63,8 +64,9 @@ class Replays:
 
     KEPT = 16
 
-    def __init__(self, database: engine.Database) -> None:
+    def __init__(self, database: engine.Database, jail: jails.Jail | None = None) -> None:
         self._database = database
+        self._jail = jail
         self._chains: dict[str, chain.Chain | None] = {}
 
     def get(self, digest: str) -> chain.Chain | None:
@@ -73,7 +75,7 @@ class Replays:
             if len(self._chains) >= self.KEPT:
                 self._chains.clear()
             try:
-                self._chains[digest] = chain.replay(self._database, digest)
+                self._chains[digest] = chain.replay(self._database, digest, self._jail)
             except (errors.Conflict, errors.NotFound) as error:
                 LOG.info('%s Its periods are repaired with the rules of today.', error)
                 self._chains[digest] = None
@@ -83,7 +85,7 @@ class Replays:
 class Repair:
     """Mends what is due.
 
-    :param chains: has ``get()``, which returns the rating chain of today's rules.
+    :param chains: a :class:`cloudkitty.rating.chain.Cache`.
     :param window: seconds from the first failed attempt after which a cell is lost.
     :param most: scopes that are collected together.
     """
@@ -103,7 +105,7 @@ class Repair:
         self._mender = mender
         self._storage = storage
         self._chains = chains
-        self._replays = Replays(database)
+        self._replays = Replays(database, chains.jail)
         self._length = length
         self._patience = patience
         self._window = window
@@ -258,10 +260,12 @@ class Repair:
             digest = past.rule_set(cell)
             if digest is not None and (digest == today.rule_set or self._replays.get(digest) is None):
                 digest = None
-            whole = digest is None and today.sees_whole_frames and past.is_altered(cell[0], cell[2])
+            whole = (
+                digest is None and today.sees_whole_frames(cell[2], cell[2] + 1) and past.is_altered(cell[0], cell[2])
+            )
             result.setdefault(mend.Way(digest, whole=whole), []).append(cell)
         for cell in sorted(unrated, key=_oldest_first):
-            whole = today.sees_whole_frames and past.is_altered(cell[0], cell[2])
+            whole = today.sees_whole_frames(cell[2], cell[2] + 1) and past.is_altered(cell[0], cell[2])
             result.setdefault(mend.Way(None, unrated=True, whole=whole), []).append(cell)
         return result
 

@@ -36,6 +36,7 @@ from cloudkitty.processor import repair
 from cloudkitty.processor import rpc
 from cloudkitty.processor import worker
 from cloudkitty.rating import chain
+from cloudkitty.rating import skips
 
 LOG = log.getLogger(__name__)
 
@@ -51,14 +52,7 @@ def now() -> datetime.datetime:
 def load_metrics(conf):
     """Return the metrics file of *conf*; raise ConfigurationError."""
     check_extra_args = getattr(collector.load_class(conf), 'check_extra_args', None)
-    found = metrics_file.load(conf.collect.metrics_conf, conf.collect.scope_key, check_extra_args)
-    for metric in found.metrics:
-        if metric.skip_expression is not None:
-            raise errors.ConfigurationError(
-                '%s: metric %s: skip_datapoints_expression: this release does not have it yet'
-                % (conf.collect.metrics_conf, metric.key)
-            )
-    return found
+    return metrics_file.load(conf.collect.metrics_conf, conf.collect.scope_key, check_extra_args)
 
 
 def check(conf):
@@ -67,15 +61,12 @@ def check(conf):
     :returns: the metrics file.
     """
     options.zone(conf)
-    if conf.orchestrator.skip_datapoints_expression != 'False':
-        raise errors.ConfigurationError(
-            '[orchestrator] skip_datapoints_expression: this release does not have it yet; expected False'
-        )
     storage.load_class(conf)
     engine.normalise_url(conf.database.connection or 'sqlite://')
     partition.check(conf.orchestrator.coordination_url)
     messaging.check(conf)
     metrics = load_metrics(conf)
+    skips.from_options(conf, metrics.metrics)
     # Ours are made, which connects to nothing: credentials that miss something are told here, not by every child. Those
     # of others are only imported.
     if hasattr(plugins.load_class(fetcher.NAMESPACE, conf.fetcher.backend), 'from_options'):
@@ -128,7 +119,7 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
         cells=max(1, conf.orchestrator.max_granules // (max(1, len(metrics.metrics)) * RESOURCES)),
     )
     store = storage.from_options(conf, database)
-    chains = chains or chain.Cache(database, conf)
+    chains = chains or chain.Cache(database, conf, skips=skips.from_options(conf, metrics.metrics))
     source = collector.load(conf, metrics, executor)
     patience = pipeline.Patience(hold=conf.orchestrator.hold_max * length)
     causes = pipeline.Causes()

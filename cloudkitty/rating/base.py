@@ -3,6 +3,7 @@
 
 import abc
 from collections.abc import Mapping
+from collections.abc import Sequence
 import datetime
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import engine
 from cloudkitty.db import rating_modules
+from cloudkitty.rating import jail as jails
 from cloudkitty.rating.hashmap import pricing
 
 
@@ -169,3 +171,24 @@ class BuiltIn(RatingProcessorBase):
         twin = type(self)(tenant_id=scope_id)
         twin.__dict__ |= {**self.__dict__, '_tenant_id': scope_id}
         return twin
+
+
+class FrameModule(RatingProcessorBase):
+    """A module of ours that wants all points of a scope and period together, as many such frames at once as there are.
+
+    :ivar jail: where it runs what is not ours; set by the chain.
+    """
+
+    jail: jails.Jail | None = None
+
+    @abc.abstractmethod
+    def is_active(self, begin: int, end: int) -> bool:
+        """Return whether it does anything to periods that begin in ``[begin, end)``, epoch seconds."""
+
+    @abc.abstractmethod
+    def rate(self, entries: Sequence[tuple[str | None, dataframe.DataFrame]]) -> list[dataframe.DataFrame | str]:
+        """Return what becomes of the frame of each (scope id, frame), or one line on why nothing does."""
+
+    @abc.abstractmethod
+    def write(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the written form of what it rates by: (kind, content ready for JSON), always in the same order."""

@@ -2,7 +2,6 @@
 """The rating chain: the enabled modules, highest priority first, each adding to the prices of the one before."""
 
 from collections.abc import Callable
-from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -18,7 +17,6 @@ from oslo_log import log
 
 from cloudkitty import amount
 from cloudkitty import conf as options
-from cloudkitty import coverage
 from cloudkitty import dataframe
 from cloudkitty import errors
 from cloudkitty import period
@@ -31,10 +29,15 @@ from cloudkitty.db import rule_revision
 from cloudkitty.db import rule_sets
 from cloudkitty.rating import base
 from cloudkitty.rating import classic
+from cloudkitty.rating import frames
+from cloudkitty.rating import jail as jails
 from cloudkitty.rating import rounding
+from cloudkitty.rating import skips as expressions
+from cloudkitty.rating import troubles
 from cloudkitty.rating.hashmap import module as hashmap
 from cloudkitty.rating.hashmap import pricing
 from cloudkitty.rating.hashmap import rulebook
+from cloudkitty.rating.pyscripts import module as pyscripts
 
 LOG = log.getLogger(__name__)
 
@@ -46,7 +49,7 @@ _BREATH = 50000
 #: How a rule set calls the machine's zone where its name is not known.
 _MACHINE = 'tzlocal()'
 
-Cell = tuple[str, str, int]
+ModuleFailed = frames.ModuleFailed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,12 +61,18 @@ class Link:
 
     name: str
     priority: int
-    module: base.BuiltIn | classic.Adapter
+    module: base.BuiltIn | base.FrameModule | classic.Adapter
 
     @property
     def is_opaque(self) -> bool:
-        """Whether it sees whole frames, so that nobody can tell what it does to them."""
+        """Whether it is somebody else's, so that nobody can tell what it does."""
         return isinstance(self.module, classic.Adapter)
+
+    def sees_whole_frames(self, begin: int, end: int) -> bool:
+        """Return whether it wants whole frames of periods that begin in ``[begin, end)``, epoch seconds."""
+        if isinstance(self.module, base.FrameModule):
+            return self.module.is_active(begin, end)
+        return self.is_opaque
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,50 +90,73 @@ class Chain:
     :ivar revision: of the rules in the database it was made from.
     """
 
-    def __init__(self, links: Sequence[Link], zone: datetime.tzinfo, rule_set: str = '', revision: int = 0) -> None:
+    def __init__(
+        self,
+        links: Sequence[Link],
+        zone: datetime.tzinfo,
+        rule_set: str = '',
+        revision: int = 0,
+        skips: expressions.Skips | None = None,
+        jail: jails.Jail | None = None,
+    ) -> None:
+        """Set up the chain.
+
+        :param skips: which points are left out once they are rated; None: none.
+        :param jail: where that is worked out; one of its own, if None.
+        """
         self.links = tuple(sorted(links, key=lambda link: (-link.priority, link.name)))
         self.zone = zone
         self.rule_set = rule_set
         self.revision = revision
+        self.skips = skips or expressions.Skips()
+        self._jail = jail or jails.Jail()
         modules = [link.module for link in self.links]
         self._pricers = [
             module.pricer for module in modules if isinstance(module, base.BuiltIn) and module.pricer is not None
         ]
 
-    @property
-    def sees_whole_frames(self) -> bool:
-        """Whether a module wants all metrics of a scope and period at once, to be rated and mended together."""
-        return any(link.is_opaque for link in self.links)
+    def sees_whole_frames(self, begin: int, end: int) -> bool:
+        """Return whether a module wants all metrics of a scope and period at once, to be rated and mended together.
+
+        :param begin, end: periods that begin in ``[begin, end)``, epoch seconds.
+        """
+        return any(link.sees_whole_frames(begin, end) for link in self.links)
 
     def price(self, usage: usages.Usage, pause: Callable[[], None] | None = None) -> usages.Rated:
-        """Return *usage* with a price, quantised, for every point.
+        """Return *usage* with a price, quantised, for every point but those that are to be skipped.
 
-        Where a module fails, or a price does not fit the tables, the cell is UNRATED: its quantities stay, its prices
-        are None.
+        Where a module, a script or an expression fails, or a price does not fit the tables, the cell is UNRATED: its
+        quantities stay, its prices are None.
 
         :param pause: called every now and then, so that others get a turn.
         """
-        if self.sees_whole_frames:
+        pause = pause or _do_nothing
+        if self.sees_whole_frames(usage.batch.begin, usage.batch.end):
             with decimal.localcontext(amount.CONTEXT):
-                return _FrameRating(self, usage, pause or _do_nothing).run()
+                rated = frames.FrameRating(self.links, self.zone, self.is_matched, usage, pause).run(self.rule_set)
+        else:
+            rated = self._price_all(usage, pause)
+        return expressions.apply(self.skips, rated, self._jail, self.zone, pause) if self.skips else rated
+
+    def _price_all(self, usage: usages.Usage, pause: Callable[[], None]) -> usages.Rated:
         columns = [column for column in usage.columns if column.begins]
         result = []
-        too_large: set[Cell] = set()
+        too_large: set[troubles.Cell] = set()
         done = 0
         with rounding.local():
             for column in columns:
                 result.append(self._price_columns(column, too_large))
                 done += len(column.begins)
-                if pause is not None and done >= _BREATH:
+                if done >= _BREATH:
                     done = 0
                     pause()
-        troubles = list(usage.troubles)
+        found = list(usage.troubles)
         if too_large:
-            result = [_without_prices(column, too_large) for column in result]
-            troubles += _to_troubles(too_large, usage.batch.length, 'A price is too large to be stored.')
-        return usages.Rated(usage.batch, result, troubles, self.rule_set)
+            result = [troubles.without_prices(column, too_large) for column in result]
+            found += troubles.unrated(too_large, usage.batch.length, 'A price is too large to be stored.')
+        return usages.Rated(usage.batch, result, found, self.rule_set)
 
-    def _price_columns(self, columns: series.Columns, too_large: set[Cell]) -> series.Columns:
+    def _price_columns(self, columns: series.Columns, too_large: set[troubles.Cell]) -> series.Columns:
         count = len(columns.begins)
         prices: Sequence[Decimal] | None = None
         matched: bool | list[bool] = False
@@ -145,7 +177,7 @@ class Chain:
             return self._price_carefully(columns, too_large)
         return _with_prices(columns, tuple(prices), _unpriced(prices, matched))
 
-    def _price_carefully(self, columns: series.Columns, too_large: set[Cell]) -> series.Columns:
+    def _price_carefully(self, columns: series.Columns, too_large: set[troubles.Cell]) -> series.Columns:
         """Price point by point: one of them is too large."""
         prices: list[Decimal | None] = []
         matched = []
@@ -176,8 +208,8 @@ class Chain:
     def explain(self, of: series.Series, begin: int, quantity: Decimal) -> 'Explanation':
         """Return how the price of a point of series *of* at epoch second *begin* comes about.
 
-        It is the price that :meth:`price` gives, unless the chain :attr:`sees_whole_frames`: what modules of others
-        do is not in it.
+        It is the price that :meth:`price` gives, unless the chain :meth:`sees_whole_frames`: what modules of others
+        and scripts do is not in it.
         """
         desc = {**of.metadata, **of.groupby, **series.calendar(period.from_epoch(begin), self.zone)}
         parts = [
@@ -190,18 +222,11 @@ class Chain:
 
         Raises :class:`ModuleFailed`.
         """
-        for link in self.links:
-            if isinstance(link.module, classic.Adapter):
-                _call(link, link.module.reload, scope_id, frame.start)
-        for link in self.links:
-            if isinstance(link.module, classic.Adapter):
-                changed = _call(link, link.module.process, scope_id, frame, quote)
-            else:
-                changed = _call(link, link.module.share(scope_id).process, frame)
-            # A module has no say in when the usage was.
-            changed.start, changed.end = frame.start, frame.end
-            frame = changed
-        return frame
+        entry = frames.Entry(scope_id, frame)
+        frames.run(self.links, [entry], quote)
+        if entry.error is not None:
+            raise entry.error
+        return entry.frame
 
     def quote(self, frame: dataframe.DataFrame, scope_id: str | None = None) -> Decimal:
         """Return the sum of the prices of *frame*, usage that has not happened; quantised.
@@ -215,17 +240,6 @@ class Chain:
     def is_matched(self, of: series.Series, begin: int, quantity: Decimal) -> bool:
         """Return whether a rule of a built-in module takes part in the price of a point."""
         return self._sum_point(of, begin, quantity)[1]
-
-
-class ModuleFailed(Exception):
-    """A rating module raised, or made something of its frame that is none."""
-
-
-def _call(link: Link, function: Callable[..., Any], *args: Any) -> Any:
-    try:
-        return function(*args)
-    except (Exception, SystemExit) as error:
-        raise ModuleFailed('Module %s: %s: %s' % (link.name, type(error).__name__, error)) from error
 
 
 def _with_prices(
@@ -262,180 +276,6 @@ def _unpriced(prices: Sequence[Decimal | None], matched: bool | list[bool]) -> t
     return flags if any(flags) else None
 
 
-def _without_prices(columns: series.Columns, cells: set[Cell]) -> series.Columns:
-    of = columns.series
-    hit = [(of.scope_id, of.metric, begin) in cells for begin in columns.begins]
-    if not any(hit):
-        return columns
-    prices = columns.prices or (None,) * len(hit)
-    flags = None
-    if columns.unpriced is not None:
-        flags = tuple([flag and not gone for flag, gone in zip(columns.unpriced, hit, strict=True)])
-    return dataclasses.replace(
-        columns,
-        prices=tuple([None if gone else price for price, gone in zip(prices, hit, strict=True)]),
-        unpriced=flags if flags and any(flags) else None,
-    )
-
-
-def _to_troubles(cells: Iterable[Cell], length: int, error: str) -> list[usages.Trouble]:
-    """Return an UNRATED trouble for each stretch of consecutive *cells*."""
-    result: list[usages.Trouble] = []
-    for scope_id, metric, begin in sorted(cells):
-        last = result[-1] if result else None
-        if last is not None and (last.scope_id, last.metric, last.end) == (scope_id, metric, begin):
-            result[-1] = dataclasses.replace(last, end=begin + length)
-        else:
-            trouble = usages.Trouble(scope_id, metric, begin, begin + length, coverage.Status.UNRATED, error)
-            result.append(trouble)
-    return result
-
-
-@dataclasses.dataclass
-class _Point:
-    """A point of a batch, taken out of its columns."""
-
-    series: series.Series
-    length: int
-    begin: int
-    quantity: Decimal
-    price: Decimal | None = None
-    is_unpriced: bool = False
-
-
-class _FrameRating:
-    """Rates a batch scope by scope and period by period, for chains with modules that see whole frames."""
-
-    def __init__(self, chain: Chain, usage: usages.Usage, pause: Callable[[], None]) -> None:
-        self._chain = chain
-        self._usage = usage
-        self._pause = pause
-        self._failed: dict[str, set[Cell]] = {}
-        self._altered: set[tuple[str, int]] = set()
-
-    def run(self) -> usages.Rated:
-        cells: dict[tuple[str, int], list[_Point]] = {}
-        for columns in self._usage.columns:
-            for begin, quantity in zip(columns.begins, columns.quantities, strict=True):
-                point = _Point(columns.series, columns.length, begin, quantity)
-                cells.setdefault((columns.series.scope_id, begin), []).append(point)
-        points = []
-        for scope_id, begin in sorted(cells):
-            points += self._rate(scope_id, begin, cells[scope_id, begin])
-            self._pause()
-        troubles = list(self._usage.troubles)
-        for error, failed in self._failed.items():
-            troubles += _to_troubles(failed, self._usage.batch.length, error)
-        return usages.Rated(
-            self._usage.batch, _to_columns(points), troubles, self._chain.rule_set, frozenset(self._altered)
-        )
-
-    def _rate(self, scope_id: str, begin: int, points: list[_Point]) -> list[_Point]:
-        # Sorted by type, as frames are; the sort keeps the order within a type.
-        points = sorted(points, key=lambda point: point.series.metric)
-        words = series.calendar(period.from_epoch(begin), self._chain.zone)
-        frame = dataframe.DataFrame(period.from_epoch(begin), period.from_epoch(begin + points[0].length))
-        for point in points:
-            frame.add_point(_to_datapoint(point, words), point.series.metric)
-        before = list(frame.iterpoints())
-        try:
-            after = list(self._chain.run(scope_id or None, frame).iterpoints())
-            prices = match(before, after)
-            if prices is not None:
-                for point, price in zip(points, prices, strict=True):
-                    point.price = amount.quantise(price)
-            else:
-                points = [self._rebuild(scope_id, begin, points[0].length, words, entry) for entry in after]
-                self._altered.add((scope_id, begin))
-        except (ModuleFailed, amount.AmountTooLarge, TypeError, ValueError, decimal.DecimalException) as error:
-            self._fail(scope_id, begin, points, error)
-            return [dataclasses.replace(point, price=None) for point in points]
-        for point in points:
-            if not point.price:
-                point.is_unpriced = not self._chain.is_matched(point.series, begin, point.quantity)
-        return points
-
-    def _rebuild(
-        self, scope_id: str, begin: int, length: int, words: Mapping[str, str], entry: tuple[str, dataframe.DataPoint]
-    ) -> _Point:
-        metric, point = entry
-        groupby = {name: value for name, value in point.groupby.items() if name not in words or words[name] != value}
-        of = series.Series(scope_id, metric, point.unit, groupby, dict(point.metadata), point.description)
-        return _Point(of, length, begin, amount.quantise(point.qty), amount.quantise(point.price))
-
-    def _fail(self, scope_id: str, begin: int, points: list[_Point], error: Exception) -> None:
-        text = str(error)
-        if text not in self._failed:
-            LOG.error(
-                '%s, %s: not rated, to be rated when the rules change: %s',
-                scope_id,
-                period.from_epoch(begin),
-                text,
-                exc_info=error.__cause__ or error,
-            )
-        failed = self._failed.setdefault(text, set())
-        failed |= {(scope_id, point.series.metric, begin) for point in points}
-
-
-def _to_datapoint(point: _Point, words: Mapping[str, str]) -> dataframe.DataPoint:
-    of = point.series
-    return dataframe.DataPoint(
-        of.unit, point.quantity, amount.ZERO, {**of.groupby, **words}, of.metadata, of.description
-    )
-
-
-def match(
-    before: Sequence[tuple[str, dataframe.DataPoint]], after: Sequence[tuple[str, dataframe.DataPoint]]
-) -> list[Decimal] | None:
-    """Return the price that each of *before* has in *after*; None if anything but prices and order changed."""
-    if len(before) != len(after):
-        return None
-    if all(_is_same(one, other) for one, other in zip(before, after, strict=True)):
-        return [point.price for _, point in after]
-    prices: dict[str, list[Decimal]] = {}
-    for entry in reversed(after):
-        prices.setdefault(_key(entry), []).append(entry[1].price)
-    result = []
-    for entry in before:
-        found = prices.get(_key(entry))
-        if not found:
-            return None
-        result.append(found.pop())
-    return result
-
-
-def _is_same(one: tuple[str, dataframe.DataPoint], other: tuple[str, dataframe.DataPoint]) -> bool:
-    # By the typed text of the attributes: 1, 1.0 and True are three series.
-    return one[0] == other[0] and (one[1] is other[1] or _key(one) == _key(other))
-
-
-def _key(entry: tuple[str, dataframe.DataPoint]) -> str:
-    metric, point = entry
-    attributes = series.canonical([metric, point.unit, dict(point.groupby), dict(point.metadata), point.description])
-    return '%s %s' % (amount.to_text(point.qty), attributes)
-
-
-def _to_columns(points: Iterable[_Point]) -> list[series.Columns]:
-    rows: dict[tuple[series.Series, int], list[_Point]] = {}
-    for point in points:
-        rows.setdefault((point.series, point.length), []).append(point)
-    result = []
-    for (of, length), row in rows.items():
-        row.sort(key=lambda point: point.begin)
-        flags = tuple([point.is_unpriced for point in row])
-        result.append(
-            series.Columns(
-                of,
-                length,
-                tuple([point.begin for point in row]),
-                tuple([point.quantity for point in row]),
-                tuple([point.price for point in row]),
-                flags if any(flags) else None,
-            )
-        )
-    return result
-
-
 def list_modules(
     database: engine.Database, zone: datetime.tzinfo = period.UTC, notifier: base.Notifier | None = None
 ) -> dict[str, Any]:
@@ -456,16 +296,21 @@ def load(
     conf: Any,
     notifier: base.Notifier | None = None,
     installed: Mapping[str, Any] | None = None,
+    skips: expressions.Skips | None = None,
+    jail: jails.Jail | None = None,
 ) -> Chain:
     """Return the chain of the modules that are enabled now; write its rule set.
 
     :param conf: options; ``[collect] timezone`` is the zone of rule dates and calendar attributes.
     :param installed: module classes by entry point name; None: those that are installed.
+    :param skips: which points are left out; None: none.
+    :param jail: where scripts and expressions run; one of its own, if None.
 
     The number of statements does not depend on how many rules there are. Raises ConfigurationError for a module that
     cannot be imported, and whatever the making of an enabled one raises.
     """
     zone = options.zone(conf)
+    jail = jail or jails.Jail()
     revision = rule_revision.current(database)
     states = rating_modules.list_states(database)
     links = []
@@ -475,6 +320,8 @@ def load(
 
         def prepare(module: Any, name: str = name) -> None:
             _bind(module, name, database, zone, notifier, states)
+            if isinstance(module, base.FrameModule):
+                module.jail = jail
 
         adapter = classic.Adapter(name, plugin, prepare)
         module = adapter.instance(None)
@@ -485,7 +332,7 @@ def load(
             links.append(Link(name, module.priority, module))
         else:
             links.append(Link(name, _priority(module, name, states), adapter))
-    chain = Chain(links, zone, revision=revision)
+    chain = Chain(links, zone, revision=revision, skips=skips, jail=jail)
     chain.rule_set = rule_sets.save(database, _body(chain), _parts(chain))
     return chain
 
@@ -506,8 +353,10 @@ class Written(base.BuiltIn):
         return hashmap.price_frame(self.pricer, self._tenant_id, data)
 
 
-def replay(database: engine.Database, digest: str) -> Chain:
-    """Return the chain that rule set *digest* was written from: it gives the same prices.
+def replay(database: engine.Database, digest: str, jail: jails.Jail | None = None) -> Chain:
+    """Return the chain that rule set *digest* was written from: it gives the same prices, as far as its scripts do.
+
+    :param jail: where scripts and expressions run; one of its own, if None.
 
     Raises NotFound for an unknown digest, and Conflict where modules of others took part: what they did is not written.
     """
@@ -516,11 +365,17 @@ def replay(database: engine.Database, digest: str) -> Chain:
     if opaque:
         raise errors.Conflict('Rule set %s cannot be replayed: module %s is not ours.' % (digest, ', '.join(opaque)))
     zone = _zone(body['zone'])
-    book = rulebook.read([content for kind, content in parts if kind == rulebook.PART], zone)
+    jail = jail or jails.Jail()
+    rules: dict[str, base.BuiltIn | base.FrameModule] = {
+        'hashmap': Written(pricer=rulebook.read([content for kind, content in parts if kind == rulebook.PART], zone)),
+        'pyscripts': pyscripts.PyScripts.of(
+            pyscripts.read(content for kind, content in parts if kind == pyscripts.PART), jail
+        ),
+    }
     links = [
-        Link(link['name'], link['priority'], Written(pricer=book)) for link in body['chain'] if link['name'] != 'noop'
+        Link(link['name'], link['priority'], rules[link['name']]) for link in body['chain'] if link['name'] in rules
     ]
-    return Chain(links, zone, digest)
+    return Chain(links, zone, digest, skips=expressions.read(body['skip']), jail=jail)
 
 
 def _zone(name: str) -> datetime.tzinfo:
@@ -531,12 +386,12 @@ def _zone(name: str) -> datetime.tzinfo:
 
 def is_built_in(plugin: Any) -> bool:
     """Return whether *plugin* is a module of ours, its way of pricing included (a subclass may replace it)."""
-    if not (isinstance(plugin, type) and issubclass(plugin, base.BuiltIn)):
+    if not (isinstance(plugin, type) and issubclass(plugin, base.BuiltIn | base.FrameModule)):
         return False
     for cls in plugin.__mro__:
         if cls.__module__.startswith('cloudkitty.rating.'):
             return True
-        if vars(cls).keys() & {'process', 'quote', 'reload_config', 'pricer', '__init__'}:
+        if vars(cls).keys() & {'process', 'rate', 'quote', 'reload_config', 'pricer', '__init__'}:
             return False
     return False
 
@@ -579,7 +434,7 @@ def _body(chain: Chain) -> dict[str, Any]:
         'format': 1,
         'chain': [{'name': link.name, 'priority': link.priority, 'opaque': link.is_opaque} for link in chain.links],
         'zone': getattr(chain.zone, 'key', None) or str(chain.zone),
-        'skip': None,
+        'skip': chain.skips.write(),
         'arithmetic': {
             'precision': amount.CONTEXT.prec,
             'rounding': amount.CONTEXT.rounding,
@@ -589,13 +444,17 @@ def _body(chain: Chain) -> dict[str, Any]:
 
 
 def _parts(chain: Chain) -> list[tuple[str, dict[str, Any]]]:
-    return [part for link in chain.links if isinstance(link.module, base.BuiltIn) for part in link.module.write()]
+    return [
+        part for link in chain.links if not isinstance(link.module, classic.Adapter) for part in link.module.write()
+    ]
 
 
 class Cache:
     """The chain that a process prices with, read anew when somebody changed a rule or a module.
 
-    :param conf: options, for :func:`load`.
+    :param conf: options, for :func:`load`; those of [pyscripts] say what scripts may use up.
+    :param skips: which points are left out; None: none.
+    :ivar jail: where scripts and expressions run.
     :ivar loads: how many times it was read.
     """
 
@@ -605,11 +464,14 @@ class Cache:
         conf: Any,
         notifier: base.Notifier | None = None,
         installed: Mapping[str, Any] | None = None,
+        skips: expressions.Skips | None = None,
     ) -> None:
         self._database = database
         self._conf = conf
         self._notifier = notifier
         self._installed = installed
+        self._skips = skips
+        self.jail = jails.from_options(conf)
         self._lock = threading.Lock()
         self._chain: Chain | None = None
         self._is_stale = True
@@ -627,7 +489,9 @@ class Cache:
                 if self._chain is None or self._is_stale or self._chain.revision != revision:
                     # Before it is read, so that what becomes known meanwhile is read the next time.
                     self._is_stale = False
-                    self._chain = load(self._database, self._conf, self._notifier, self._installed)
+                    self._chain = load(
+                        self._database, self._conf, self._notifier, self._installed, self._skips, self.jail
+                    )
                     self._reported = None
                     self.loads += 1
             except Exception as error:

@@ -3,10 +3,12 @@
 
 import datetime
 from decimal import Decimal
+from types import SimpleNamespace
 
 from cloudkitty import coverage
 from cloudkitty import period
 from cloudkitty import series
+from cloudkitty.conf import pyscripts
 from cloudkitty.db import scopes
 from cloudkitty.storage import base
 
@@ -66,3 +68,9 @@ def commit(found, points, begin=JUNE, periods=1, runs=None, **changes):
 def window(begin=JUNE, hours=24):
     """Return (begin, end) as instants."""
     return instant(begin), instant(begin) + datetime.timedelta(hours=hours)
+
+
+def make_pyscripts(**given):
+    """Return options [pyscripts] with their defaults."""
+    defaults = {option.dest: option.default for option in pyscripts.OPTS}
+    return SimpleNamespace(**defaults | given)

@@ -32,7 +32,7 @@ DAY = period.DAY
 JUNE = samples.JUNE
 HOLD = 6 * HOUR
 WINDOW = 30 * DAY
-CONF = SimpleNamespace(collect=SimpleNamespace(timezone='UTC'))
+CONF = SimpleNamespace(collect=SimpleNamespace(timezone='UTC'), pyscripts=samples.make_pyscripts())
 OURS = {'hashmap': hash.HashMap, 'noop': noop.Noop}
 
 

@@ -20,11 +20,12 @@ from cloudkitty.rating.hashmap import models
 from cloudkitty.rating.hashmap import module
 from cloudkitty.rating.hashmap import rulebook
 from cloudkitty.rating.noop import Noop
+from cloudkitty.tests import samples
 from cloudkitty.tests.functional.rating import test_hashmap
 from cloudkitty.tests.unit.rating.hashmap import rules
 from cloudkitty.tests.unit.rating.hashmap.rules import Rules
 
-CONF = SimpleNamespace(collect=SimpleNamespace(timezone='Europe/Paris'))
+CONF = SimpleNamespace(collect=SimpleNamespace(timezone='Europe/Paris'), pyscripts=samples.make_pyscripts())
 OURS = {'hashmap': HashMap, 'noop': Noop}
 
 
@@ -75,7 +76,7 @@ def test_enabled_modules_run_by_priority(database):
         ('noop', 1, False),
         ('hashmap', -1, False),
     ]
-    assert found.sees_whole_frames
+    assert found.sees_whole_frames(rules.BEGIN, rules.BEGIN + 1)
 
 
 def test_disabled_module_is_not_even_made(sqlite):
@@ -266,7 +267,7 @@ def test_subclass_of_hashmap_may_price_by_itself(database):
     rating_modules.set_enabled(database, 'hashmap', True)
     test_hashmap.store(database, [Rules().flat('0.25').flat(3, tenant='t').service()])
     found = chain.load(database, CONF, installed={'hashmap': Dearer})
-    assert found.sees_whole_frames
+    assert found.sees_whole_frames(rules.BEGIN, rules.BEGIN + 1)
     assert price(found, rules.make_columns(8), rules.make_columns(8, scope='t')) == [(3,), (25,)]
 
 

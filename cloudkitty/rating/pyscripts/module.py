@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rating module ``pyscripts``: it reads the scripts, and the jail runs them.
+
+Source: rating contract, section 6.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Sequence
+import dataclasses
+import datetime
+from decimal import Decimal
+from typing import Any
+import zlib
+
+import sqlalchemy
+
+from cloudkitty import dataframe
+from cloudkitty import errors
+from cloudkitty import period
+from cloudkitty.db import engine
+from cloudkitty.db import rule_revision
+from cloudkitty.rating import base
+from cloudkitty.rating import jail
+from cloudkitty.rating.pyscripts import models
+
+#: Kind of the parts that hold a script in a written rule set.
+PART = 'script'
+
+#: How many times scripts are read that change meanwhile.
+_ATTEMPTS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Script:
+    """A script as the module runs it.
+
+    :ivar start, end: epoch seconds of the window in which it applies; no end: for ever.
+    """
+
+    id: int
+    name: str
+    source: str
+    start: int
+    end: int | None
+
+    def is_active(self, begin: int) -> bool:
+        return self.start <= begin and (self.end is None or begin < self.end)
+
+    @property
+    def program(self) -> jail.Program:
+        return jail.Program('script "%s"' % self.name, self.source)
+
+
+class PyScripts(base.FrameModule):
+    """Prices by scripts, each of which may change everything but the period."""
+
+    module_name = 'pyscripts'
+    description = 'PyScripts rating module.'
+    hot_config = True
+    config_controller = 'cloudkitty.api.v1.pyscripts:PyScriptsController'
+
+    _scripts: tuple[Script, ...] | None = None
+    _revision: int | None = None
+
+    @classmethod
+    def of(cls, scripts: Iterable[Script], runner: jail.Jail | None) -> 'PyScripts':
+        """Return a module of *scripts*, wherever they come from."""
+        made = cls()
+        made._scripts = tuple(scripts)
+        made.jail = runner
+        return made
+
+    @property
+    def scripts(self) -> tuple[Script, ...]:
+        """All scripts, in the order in which they were made, read at the first use."""
+        if self._scripts is None:
+            self.reload_config()
+        assert self._scripts is not None
+        return self._scripts
+
+    def reload_config(self, start: datetime.datetime | None = None) -> None:
+        """Read the scripts unless nobody changed them; those of every instant, so that *start* does not matter.
+
+        Raises Unavailable while they change faster than they can be read.
+        """
+        revision = rule_revision.current(self._bound())
+        if self._scripts is not None and revision == self._revision and revision:
+            return
+        for _ in range(_ATTEMPTS):
+            found = load_scripts(self._bound(), self._zone)
+            before, revision = revision, rule_revision.current(self._bound())
+            if before == revision:
+                self._scripts, self._revision = tuple(found), revision
+                return
+        raise errors.Unavailable('The scripts keep changing while they are read.')
+
+    def is_active(self, begin: int, end: int) -> bool:
+        """Return whether a script applies to a period that begins in ``[begin, end)``."""
+        return any(script.start < end and (script.end is None or begin < script.end) for script in self.scripts)
+
+    def rate(self, entries: Sequence[tuple[str | None, dataframe.DataFrame]]) -> list[dataframe.DataFrame | str]:
+        scripts = self.scripts
+        programs = [script.program for script in scripts]
+        results: list[dataframe.DataFrame | str] = []
+        tasks, places = [], []
+        for scope_id, frame in entries:
+            begin = period.to_epoch(frame.start)
+            active = tuple([place for place, script in enumerate(scripts) if script.is_active(begin)])
+            if active:
+                tasks.append(jail.Task('frame', active, _to_arguments(frame), scope_id))
+                places.append(len(results))
+            results.append(frame)
+        if tasks:
+            assert self.jail is not None
+            for place, found in zip(places, self.jail.run(programs, tasks), strict=True):
+                frame = entries[place][1]
+                results[place] = found.text if isinstance(found, jail.Failure) else _to_frame(frame, found)
+        return results
+
+    def process(self, data: dataframe.DataFrame) -> dataframe.DataFrame:
+        """Return *data* as the scripts leave it; raise ValueError where one fails."""
+        (result,) = self.rate([(self._tenant_id, data)])
+        if isinstance(result, str):
+            raise ValueError(result)
+        return result
+
+    def write(self) -> list[tuple[str, dict[str, Any]]]:
+        return [(PART, dataclasses.asdict(script)) for script in self.scripts]
+
+
+def read(parts: Iterable[Any]) -> list[Script]:
+    """Return the scripts of written *parts*."""
+    return [Script(**part) for part in parts]
+
+
+def load_scripts(database: engine.Database, zone: datetime.tzinfo) -> list[Script]:
+    """Return the scripts that are not deleted, in the order in which they were made; one statement.
+
+    :param zone: what their naive dates are local to.
+    """
+    query = sqlalchemy.select(models.Script).where(models.Script.deleted.is_(None)).order_by(models.Script.id)
+    with database.reader() as session:
+        return [
+            Script(
+                row.id,
+                row.name,
+                _decompress(row.name, row.data),
+                _instant(row.start, zone),
+                None if row.end is None else _instant(row.end, zone),
+            )
+            for row in session.scalars(query)
+        ]
+
+
+def _decompress(name: str, data: bytes) -> str:
+    try:
+        return zlib.decompress(data).decode('utf-8') if data else ''
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise ValueError('Script "%s" cannot be read from the table: %s' % (name, error)) from error
+
+
+def _instant(naive: datetime.datetime, zone: datetime.tzinfo) -> int:
+    return period.to_epoch(naive.replace(tzinfo=zone))
+
+
+def _to_arguments(frame: dataframe.DataFrame) -> tuple[Any, ...]:
+    usage: dict[str, list[Any]] = {metric: [] for metric in frame.itertypes()}
+    for metric, point in frame.iterpoints():
+        usage[metric].append((point.unit, point.qty, point.price, dict(point.groupby), dict(point.metadata)))
+    return frame.start, frame.end, list(usage.items())
+
+
+def _to_frame(before: dataframe.DataFrame, found: Any) -> dataframe.DataFrame | str:
+    """Return the frame of the points that came back, which a script may have forged; or what is wrong with it."""
+    origins = [point for _, point in before.iterpoints()]
+    result = dataframe.DataFrame(before.start, before.end)
+    try:
+        for metric, origin, unit, quantity, price, groupby, metadata in found:
+            if not (isinstance(metric, str) and isinstance(unit, str) and isinstance(groupby, dict)):
+                raise TypeError('a point of other types')
+            if not (isinstance(quantity, Decimal) and isinstance(price, Decimal) and isinstance(metadata, dict)):
+                raise TypeError('a point of other types')
+            # Scripts do not see descriptions.
+            description = None if origin is None else origins[origin].description
+            result.add_point(dataframe.DataPoint(unit, quantity, price, groupby, metadata, description), metric)
+    except (TypeError, ValueError, IndexError) as error:
+        return 'the process of the scripts answered nonsense: %s' % error
+    return result
