@@ -6,6 +6,7 @@ few variables, no descriptors but two sockets, a session of its own, and limits 
 What takes too long is ended together with its child; the rest of the request goes on in another one.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
@@ -23,6 +24,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 from oslo_log import log
@@ -84,7 +86,7 @@ class Task:
     """One thing to do: *programs*, by their places, one after the other on the same argument.
 
     :ivar kind: ``frame`` or ``skip``; *arguments* are those of :class:`child.Frame` or :func:`child.evaluate`.
-    :ivar owner: whose it is; where a program took too long twice for the same one, the rest is not tried.
+    :ivar owner: whose it is; where a program took too long twice for the same one, it is not tried again for a while.
     """
 
     kind: str
@@ -120,36 +122,44 @@ def from_options(conf: Any) -> 'Jail':
 
 
 class Jail:
-    """Runs programs in children; nothing is started before the first."""
+    """Runs programs in children; nothing is started before the first.
 
-    #: For how many owners a program may take too long before it is not tried any more.
-    STUBBORN = 5
+    :param clock: returns seconds.
+    :ivar exchanges: how many requests children were sent.
+    """
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.exchanges = 0
         self._limits = limits or Limits()
         self._free = threading.Semaphore(self._limits.children)
         self._idle: list[_Child] = []
         self._lock = threading.Lock()
         self._pid = os.getpid()
+        self._patience = _Patience(clock)
 
     def run(self, programs: Sequence[Program], tasks: Sequence[Task]) -> list[Any]:
         """Return the result of each of *tasks*, or its :class:`Failure`; one exchange with a child unless it ends."""
         results: list[Any] = []
-        patience = _Patience(programs, self.STUBBORN)
         with self._free:
             while len(results) < len(tasks):
-                task = tasks[len(results)]
-                given_up = patience.given_up(task)
+                given_up = self._patience.given_up(programs, tasks[len(results)])
                 if given_up is not None:
                     results.append(given_up)
                     continue
                 rest = tasks[len(results) :]
                 try:
                     with self._child() as child:
+                        self.exchanges += 1
                         for result in child.run(programs, rest, self._limits.timeout):
                             results.append(result)
                 except _Stopped as stop:
-                    results.append(patience.note(rest[stop.done], stop))
+                    if stop.place is None:
+                        results.append(Failure(stop.text))
+                        continue
+                    program = programs[stop.place]
+                    if stop.is_late:
+                        self._patience.note(program, rest[stop.done].owner)
+                    results.append(_to_failure(program, stop.line, stop.text))
                 except NoChild as error:
                     LOG.error('Scripts cannot be run: %s', error)
                     results += [Failure('scripts cannot be run: %s' % error)] * (len(tasks) - len(results))
@@ -207,29 +217,34 @@ class _Stopped(Exception):
 
 
 class _Patience:
-    """Remembers which programs take too long, so that a batch does not wait for each of its frames."""
+    """Remembers for a while which programs take too long, so that a batch does not wait for each of its frames."""
 
-    def __init__(self, programs: Sequence[Program], stubborn: int) -> None:
-        self._programs = programs
-        self._stubborn = stubborn
-        self._late: dict[tuple[int, object], int] = {}
-        self._owners: dict[int, set[object]] = {}
+    #: How often a program may take too long for one owner, and for how many owners.
+    FOR_ONE, OWNERS = 2, 5
+    #: Seconds after which all is forgotten.
+    WHILE = 300
 
-    def note(self, task: Task, stop: _Stopped) -> Failure:
-        """Return the failure of *task*, during which the child stopped."""
-        if stop.place is None:
-            return Failure(stop.text)
-        if stop.is_late:
-            key = (stop.place, task.owner)
-            self._late[key] = self._late.get(key, 0) + 1
-            self._owners.setdefault(stop.place, set()).add(task.owner)
-        return _to_failure(self._programs[stop.place], stop.line, stop.text)
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until = 0.0
+        #: Source to owner to how often.
+        self._late: dict[str, dict[object, int]] = {}
 
-    def given_up(self, task: Task) -> Failure | None:
+    def note(self, program: Program, owner: object) -> None:
+        """Remember that *program* took too long for *owner*."""
+        if not self._late:
+            self._until = self._clock() + self.WHILE
+        owners = self._late.setdefault(program.source, {})
+        owners[owner] = owners.get(owner, 0) + 1
+
+    def given_up(self, programs: Sequence[Program], task: Task) -> Failure | None:
         """Return the failure of a *task* that is not worth trying; None: it is."""
-        for place in task.programs:
-            if self._late.get((place, task.owner), 0) >= 2 or len(self._owners.get(place, ())) >= self._stubborn:
-                return _to_failure(self._programs[place], None, 'it took too long before, and was not tried again')
+        if self._late and self._clock() >= self._until:
+            self._late.clear()
+        for place in task.programs if self._late else ():
+            owners = self._late.get(programs[place].source, {})
+            if owners.get(task.owner, 0) >= self.FOR_ONE or len(owners) >= self.OWNERS:
+                return _to_failure(programs[place], None, 'it took too long before, and was not tried again')
         return None
 
 
@@ -246,6 +261,7 @@ class _Child:
 
     def __init__(self, limits: Limits) -> None:
         self.is_worn = False
+        self._is_closed = False
         self._known: set[str] = set()
         self._wire, theirs = socket.socketpair()
         self._last_words, their_words = socket.socketpair()
@@ -352,7 +368,10 @@ class _Child:
         return b''.join(parts)
 
     def close(self) -> None:
-        """End the child, and what its programs started."""
+        """End the child, and what its programs started; again is fine."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         with contextlib.suppress(ProcessLookupError, PermissionError):
             # One that ended by itself says how; its group may still have others.
             if self._process.poll() is None:
