@@ -85,7 +85,7 @@ def find_module(database: engine.Database, name: str) -> Any:
 
 
 def list_modules(database: engine.Database) -> dict[str, Any]:
-    """Return what migrates each module, in order: the core, hashmap, then modules of third parties that have tables."""
+    """Return what migrates each module, in order: the core, ours, then modules of third parties that have tables."""
     result: dict[str, Any] = {chain.name: migration.ModuleMigration(database, chain) for chain in migration.DBSYNC}
     for name, module in plugins.load_all(MODULES_NAMESPACE).items():
         if name not in result and getattr(module, 'db_api', None) is not None:

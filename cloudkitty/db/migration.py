@@ -56,6 +56,12 @@ CORE = Chain('cloudkitty', 'cloudkitty_alembic', 'cloudkitty.db.versions', 'clou
 HASHMAP = Chain(
     'hashmap', 'hashmap_alembic', 'cloudkitty.rating.hashmap.versions', 'cloudkitty.rating.hashmap.models.Base'
 )
+PYSCRIPTS = Chain(
+    'pyscripts',
+    'pyscripts_alembic',
+    'cloudkitty.rating.pyscripts.versions',
+    'cloudkitty.rating.pyscripts.models.Base',
+)
 STORAGE_V1 = Chain(
     'storage', 'storage_sqlalchemy_alembic', 'cloudkitty.storage.v1.versions', 'cloudkitty.storage.v1.models.Base'
 )
@@ -69,7 +75,7 @@ SERIES = Chain(
 )
 
 #: What ``cloudkitty-dbsync upgrade`` runs, rating modules of third parties apart.
-DBSYNC = (CORE, HASHMAP)
+DBSYNC = (CORE, HASHMAP, PYSCRIPTS)
 #: What ``cloudkitty-storage-init`` runs for a storage in the SQL database.
 STORAGE = (STORAGE_V1, STATES, LEDGER, SERIES)
 

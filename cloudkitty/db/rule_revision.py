@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A number that grows with every change of rules or modules, by which workers know that theirs are old."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from oslo_db import exception as db_exc
 import sqlalchemy
 from sqlalchemy import orm
@@ -9,6 +12,8 @@ from cloudkitty.db import engine
 from cloudkitty.db import ledger_models
 
 RuleRevision = ledger_models.RuleRevision
+
+Result = TypeVar('Result')
 
 
 def current(database: engine.Database) -> int:
@@ -34,6 +39,28 @@ def bump(session: orm.Session) -> None:
         session.execute(
             sqlalchemy.update(RuleRevision).where(RuleRevision.id == 1).values(revision=RuleRevision.revision + 1)
         )
+
+
+def change(database: engine.Database, function: Callable[[orm.Session], Result]) -> Result:
+    """Return *function(session)*, run as one change of the rules."""
+
+    def run(session: orm.Session) -> Result:
+        result = function(session)
+        session.flush()
+        bump(session)
+        return result
+
+    return in_turn(database, run)
+
+
+def in_turn(database: engine.Database, function: Callable[[orm.Session], Result]) -> Result:
+    """Return *function(session)*, run in a transaction while nobody else changes rules."""
+
+    def run(session: orm.Session) -> Result:
+        lock(session)
+        return function(session)
+
+    return database.repeat(run)
 
 
 def _is_there(session: orm.Session) -> bool:

@@ -59,6 +59,21 @@ def define(name: str, *items: Any, **options: Any) -> sqlalchemy.Table:
     return table
 
 
+def dates_of_rules() -> list[sqlalchemy.Column[Any]]:
+    """Return the columns that release 23 gave to rules: validity, description, and who changed them when."""
+    now = sqlalchemy.func.now()
+    return [
+        sqlalchemy.Column('created_at', sqlalchemy.DateTime, nullable=False, server_default=now),
+        sqlalchemy.Column('start', sqlalchemy.DateTime, nullable=False, server_default=now),
+        sqlalchemy.Column('end', sqlalchemy.DateTime, nullable=True),
+        sqlalchemy.Column('description', sqlalchemy.Text, nullable=True),
+        sqlalchemy.Column('deleted', sqlalchemy.DateTime, nullable=True),
+        sqlalchemy.Column('created_by', sqlalchemy.String(32), nullable=False),
+        sqlalchemy.Column('updated_by', sqlalchemy.String(32), nullable=True),
+        sqlalchemy.Column('deleted_by', sqlalchemy.String(32), nullable=True),
+    ]
+
+
 def create(table: sqlalchemy.Table) -> None:
     """Create *table* and its indexes as far as they are not there."""
     bind = op.get_bind()

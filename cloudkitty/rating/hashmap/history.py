@@ -79,7 +79,7 @@ def mappings(
         *_tenant(tenant),
     ]
     if dated:
-        items += _dates()
+        items += [sqlalchemy.Column('name', sqlalchemy.String(32), nullable=False), *schema.dates_of_rules()]
     else:
         extra = ['tenant_id'] if tenant else []
         items += [
@@ -144,18 +144,3 @@ def _parents(table: str, named: bool) -> list[Any]:
 
 def _tenant(length: int | None) -> list[Any]:
     return [sqlalchemy.Column('tenant_id', sqlalchemy.String(length), nullable=True)] if length else []
-
-
-def _dates() -> list[Any]:
-    now = sqlalchemy.func.now()
-    return [
-        sqlalchemy.Column('name', sqlalchemy.String(32), nullable=False),
-        sqlalchemy.Column('created_at', sqlalchemy.DateTime, nullable=False, server_default=now),
-        sqlalchemy.Column('start', sqlalchemy.DateTime, nullable=False, server_default=now),
-        sqlalchemy.Column('end', sqlalchemy.DateTime, nullable=True),
-        sqlalchemy.Column('description', sqlalchemy.Text, nullable=True),
-        sqlalchemy.Column('deleted', sqlalchemy.DateTime, nullable=True),
-        sqlalchemy.Column('created_by', sqlalchemy.String(32), nullable=False),
-        sqlalchemy.Column('updated_by', sqlalchemy.String(32), nullable=True),
-        sqlalchemy.Column('deleted_by', sqlalchemy.String(32), nullable=True),
-    ]

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the rules of hashmap are kept, and what may be done to them.
 
-Everything is named by its public id. Dates are naive and local to the deployment's zone, in whole seconds, as the
-tables hold them; an aware one that comes in is converted. They are compared as instants. Of an hour that a clock goes
-through twice the tables know only the first time.
+Everything is named by its public id. Dates are naive and local to the deployment's zone, as
+:mod:`cloudkitty.rating.dates` has them; an aware one that comes in is converted.
 
 Every change locks the revision of the rules first, so that of two that contradict each other one comes second and is
 refused, and moves the revision in the same transaction.
@@ -11,13 +10,11 @@ refused, and moves the revision in the same transaction.
 Source: API contract, section 2.6; rating contract, sections 5.6 and 5.7.
 """
 
-from collections.abc import Callable
 from collections.abc import Iterable
 import dataclasses
 import datetime
 from decimal import Decimal
 from typing import Any
-from typing import TypeVar
 import uuid
 
 import sqlalchemy
@@ -28,7 +25,10 @@ from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.db import engine
 from cloudkitty.db import ledger_models
+from cloudkitty.db import rule_actors
 from cloudkitty.db import rule_revision
+from cloudkitty.db import texts
+from cloudkitty.rating import dates
 from cloudkitty.rating.hashmap import models
 from cloudkitty.rating.hashmap import pricing
 
@@ -38,11 +38,6 @@ LEVEL_DIGITS = (12, 8)
 #: Characters that the columns hold.
 LONGEST = {'name': 255, 'value': 255, 'tenant_id': 255, 'description': 256}
 LONGEST_RULE_NAME = 32
-_LONGEST_ACTOR = 32
-#: The last character that MySQL's ``utf8`` knows, in which the tables are.
-_LAST_OF_MYSQL = '\uffff'
-
-Result = TypeVar('Result')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,23 +201,6 @@ class NameTaken(errors.Conflict):
         super().__init__('A %s named %s exists already, with id %s.' % (kind, name, id_))
 
 
-class Started(errors.BadRequest):
-    """A mapping that may have rated something keeps what it rated with. Clients look for the second sentence."""
-
-    def __init__(self, id_: str, member: str, start: datetime.datetime) -> None:
-        super().__init__(
-            '%s of mapping %s cannot be changed. You are allowed to update only the attribute [end] as this rule is '
-            'already running as it started on [%s].' % (member, id_, start.isoformat())
-        )
-
-
-class Ended(errors.BadRequest):
-    """A mapping that started and has an end stays as it is. Clients look for the end of the text."""
-
-    def __init__(self, id_: str) -> None:
-        super().__init__('Mapping %s cannot be changed: it was already processed and has a defined end date.' % id_)
-
-
 # Services, fields, groups
 
 
@@ -238,7 +216,7 @@ def create_service(database: engine.Database, name: str) -> Service:
         session.add(row)
         return Service(row.service_id, row.name)
 
-    return _change(database, create)
+    return rule_revision.change(database, create)
 
 
 def list_services(database: engine.Database) -> list[Service]:
@@ -264,7 +242,7 @@ def delete_service(database: engine.Database, service_id: str) -> None:
         _forget_actors(session, (models.Mapping.service_id == row.id) | models.Mapping.field_id.in_(fields))
         session.execute(sqlalchemy.delete(models.Service).where(models.Service.id == row.id))
 
-    _change(database, delete)
+    rule_revision.change(database, delete)
 
 
 def create_field(database: engine.Database, service_id: str, name: str) -> Field:
@@ -282,7 +260,7 @@ def create_field(database: engine.Database, service_id: str, name: str) -> Field
         session.add(row)
         return Field(row.field_id, row.name, service_id)
 
-    return _change(database, create)
+    return rule_revision.change(database, create)
 
 
 def list_fields(database: engine.Database, service_id: str) -> list[Field]:
@@ -311,7 +289,7 @@ def delete_field(database: engine.Database, field_id: str) -> None:
         _forget_actors(session, models.Mapping.field_id == row.id)
         session.execute(sqlalchemy.delete(models.Field).where(models.Field.id == row.id))
 
-    _change(database, delete)
+    rule_revision.change(database, delete)
 
 
 def create_group(database: engine.Database, name: str) -> Group:
@@ -326,7 +304,7 @@ def create_group(database: engine.Database, name: str) -> Group:
         session.add(row)
         return Group(row.group_id, row.name)
 
-    return _change(database, create)
+    return rule_revision.change(database, create)
 
 
 def list_groups(database: engine.Database) -> list[Group]:
@@ -357,7 +335,7 @@ def delete_group(database: engine.Database, group_id: str, recursive: bool = Fal
             session.execute(sqlalchemy.delete(models.Threshold).where(models.Threshold.group_id == row.id))
         session.execute(sqlalchemy.delete(models.Group).where(models.Group.id == row.id))
 
-    _change(database, delete)
+    rule_revision.change(database, delete)
 
 
 # Mappings
@@ -380,12 +358,8 @@ def create_mapping(
     :raises Conflict: a mapping that is not deleted has the name, or the same place at some instant.
     """
     _check_mapping(database, request)
-    given = _to_local('start', request.start, zone)
-    start = _localise(now, zone) if given is None else given
-    end = _to_local('end', request.end, zone)
-    if given is not None and not force and _is_past(given, now, zone):
-        raise errors.BadRequest('start: %s is in the past, which needs force=true.' % given.isoformat())
-    _check_order(start, end, zone)
+    end = dates.to_local('end', request.end, zone)
+    start = dates.check_new(dates.to_local('start', request.start, zone), end, now, zone, force)
     _check_parent(request)
     if request.field_id is not None and not request.value:
         raise errors.BadRequest('value: a mapping of a field needs one.')
@@ -400,21 +374,21 @@ def create_mapping(
             map_type=(request.kind or pricing.Kind.FLAT).value,
             tenant_id=request.tenant_id,
             name=request.name or uuid.uuid4().hex,
-            created_at=_localise(now, zone),
+            created_at=dates.localise(now, zone),
             start=start,
             end=end,
             description=request.description,
-            created_by=actor[:_LONGEST_ACTOR],
+            created_by=actor[: rule_actors.LONGEST],
             **_resolve(session, request),
         )
         _refuse_taken_name(session, row.name)
         _refuse_overlap(session, row, request, zone)
         session.add(row)
         session.flush()
-        _note_actor(session, row.mapping_id, 'created_by', actor)
+        rule_actors.note(session, row.mapping_id, 'created_by', actor)
         return _read_mapping(session, row.mapping_id)
 
-    return _change(database, create)
+    return rule_revision.change(database, create)
 
 
 def list_mappings(database: engine.Database, wanted: MappingFilter, zone: datetime.tzinfo) -> list[Mapping]:
@@ -423,9 +397,9 @@ def list_mappings(database: engine.Database, wanted: MappingFilter, zone: dateti
     if not wanted.deleted or wanted.active_at is not None:
         query = query.where(models.Mapping.deleted.is_(None))
     if wanted.start is not None:
-        query = query.where(models.Mapping.start >= _to_local('start', wanted.start, zone))
+        query = query.where(models.Mapping.start >= dates.to_local('start', wanted.start, zone))
     if wanted.end is not None:
-        query = query.where(models.Mapping.end < _to_local('end', wanted.end, zone))
+        query = query.where(models.Mapping.end < dates.to_local('end', wanted.end, zone))
     with database.reader() as session:
         found = [_to_mapping(*row) for row in session.execute(query)]
     return [mapping for mapping in found if _is_let_through(mapping, wanted) and _is_wanted(mapping, wanted, zone)]
@@ -462,15 +436,15 @@ def update_mapping(
     :raises Conflict: it would overlap with a mapping in the same place.
     """
     _check_mapping(database, request)
-    start = _to_local('start', request.start, zone)
-    end = _to_local('end', request.end, zone)
+    start = dates.to_local('start', request.start, zone)
+    end = dates.to_local('end', request.end, zone)
 
     def update(session: orm.Session) -> Mapping:
         row = _get(session, 'mapping', mapping_id)
         if row.deleted is not None:
             raise NoSuch('mapping', mapping_id)
         stored = _read_mapping(session, mapping_id)
-        if _to_epoch(stored.start, zone) > period.to_epoch(now):
+        if dates.to_epoch(stored.start, zone) > period.to_epoch(now):
             changes = _plan_before_start(stored, request, start, end, now, zone)
         else:
             changes = _plan_after_start(stored, request, start, end, now, zone)
@@ -478,8 +452,8 @@ def update_mapping(
             return stored
         for name, value in changes.items():
             setattr(row, name, value)
-        row.updated_by = actor[:_LONGEST_ACTOR]
-        _note_actor(session, mapping_id, 'updated_by', actor)
+        row.updated_by = actor[: rule_actors.LONGEST]
+        rule_actors.note(session, mapping_id, 'updated_by', actor)
         # Mappings may overlap since before: their group was deleted, or others let them. One can be ended still.
         if _is_wider(row, stored, zone):
             _refuse_overlap(session, row, stored, zone)
@@ -487,7 +461,7 @@ def update_mapping(
         rule_revision.bump(session)
         return _read_mapping(session, mapping_id)
 
-    return _in_turn(database, update)
+    return rule_revision.in_turn(database, update)
 
 
 def delete_mapping(
@@ -502,11 +476,11 @@ def delete_mapping(
         row = _get(session, 'mapping', mapping_id)
         if row.deleted is not None:
             raise NoSuch('mapping', mapping_id)
-        row.deleted = _localise(now, zone)
-        row.deleted_by = actor[:_LONGEST_ACTOR]
-        _note_actor(session, mapping_id, 'deleted_by', actor)
+        row.deleted = dates.localise(now, zone)
+        row.deleted_by = actor[: rule_actors.LONGEST]
+        rule_actors.note(session, mapping_id, 'deleted_by', actor)
 
-    _change(database, delete)
+    rule_revision.change(database, delete)
 
 
 def _plan_before_start(
@@ -522,9 +496,7 @@ def _plan_before_start(
     new = {'cost': request.cost, 'start': start, 'end': end, 'description': request.description}
     changes = {name: value for name, value in new.items() if value != getattr(stored, name)}
     if changes:
-        if _is_past(start, now, zone):
-            raise errors.BadRequest('start: %s is in the past.' % start.isoformat())
-        _check_order(start, end, zone)
+        dates.check_change(start, end, now, zone)
     return changes
 
 
@@ -547,15 +519,13 @@ def _plan_after_start(
     changed = [name for name, value in given.items() if value is not None and value != kept[name]]
     if stored.end is not None:
         if changed or end != stored.end:
-            raise Ended(stored.id)
+            raise dates.Ended('mapping', stored.id)
         return {}
     if changed:
-        raise Started(stored.id, changed[0], stored.start)
+        raise dates.Started('mapping', stored.id, changed[0], stored.start)
     if end is None:
         return {}
-    if _is_past(end, now, zone):
-        raise errors.BadRequest('end: %s is in the past.' % end.isoformat())
-    _check_order(stored.start, end, zone)
+    dates.check_end(stored.start, end, now, zone)
     return {'end': end}
 
 
@@ -588,7 +558,7 @@ def create_threshold(database: engine.Database, request: ThresholdRequest) -> Th
         session.flush()
         return _read_threshold(session, row.threshold_id)
 
-    return _change(database, create)
+    return rule_revision.change(database, create)
 
 
 def list_thresholds(database: engine.Database, wanted: Filter) -> list[Threshold]:
@@ -645,7 +615,7 @@ def update_threshold(database: engine.Database, threshold_id: str, request: Thre
         rule_revision.bump(session)
         return _read_threshold(session, threshold_id)
 
-    return _in_turn(database, update)
+    return rule_revision.in_turn(database, update)
 
 
 def delete_threshold(database: engine.Database, threshold_id: str) -> None:
@@ -654,7 +624,7 @@ def delete_threshold(database: engine.Database, threshold_id: str) -> None:
     def delete(session: orm.Session) -> None:
         session.delete(_get(session, 'threshold', threshold_id))
 
-    _change(database, delete)
+    rule_revision.change(database, delete)
 
 
 # What they share
@@ -667,28 +637,6 @@ _KEYS: dict[str, tuple[Any, Any]] = {
     'mapping': (models.Mapping, models.Mapping.mapping_id),
     'threshold': (models.Threshold, models.Threshold.threshold_id),
 }
-
-
-def _change(database: engine.Database, function: Callable[[orm.Session], Result]) -> Result:
-    """Return *function(session)*, run as one change of the rules."""
-
-    def change(session: orm.Session) -> Result:
-        result = function(session)
-        session.flush()
-        rule_revision.bump(session)
-        return result
-
-    return _in_turn(database, change)
-
-
-def _in_turn(database: engine.Database, function: Callable[[orm.Session], Result]) -> Result:
-    """Return *function(session)*, run in a transaction while nobody else changes rules."""
-
-    def run(session: orm.Session) -> Result:
-        rule_revision.lock(session)
-        return function(session)
-
-    return database.repeat(run)
 
 
 def _make_id() -> str:
@@ -732,29 +680,20 @@ def _check_parent(request: MappingRequest | ThresholdRequest) -> None:
 def _check_name(database: engine.Database, kind: str, name: str) -> None:
     if not name:
         raise errors.BadRequest('name: a %s needs one.' % kind)
-    _check_text(database, 'name', name, LONGEST['name'])
+    texts.check(database, 'name', name, LONGEST['name'])
 
 
 def _check_mapping(database: engine.Database, request: MappingRequest) -> None:
     _check_amount('cost', request.cost, *COST_DIGITS)
     for member in ('value', 'tenant_id', 'description'):
-        _check_text(database, member, getattr(request, member), LONGEST[member])
-    _check_text(database, 'name', request.name, LONGEST_RULE_NAME)
+        texts.check(database, member, getattr(request, member), LONGEST[member])
+    texts.check(database, 'name', request.name, LONGEST_RULE_NAME)
 
 
 def _check_threshold(database: engine.Database, request: ThresholdRequest) -> None:
     _check_amount('level', request.level, *LEVEL_DIGITS)
     _check_amount('cost', request.cost, *COST_DIGITS)
-    _check_text(database, 'tenant_id', request.tenant_id, LONGEST['tenant_id'])
-
-
-def _check_text(database: engine.Database, member: str, value: str | None, longest: int) -> None:
-    if value is None:
-        return
-    if len(value) > longest:
-        raise errors.BadRequest('%s: at most %d characters are kept.' % (member, longest))
-    if database.dialect == 'mysql' and any(character > _LAST_OF_MYSQL for character in value):
-        raise errors.BadRequest('%s: the database keeps no characters beyond U+FFFF.' % member)
+    texts.check(database, 'tenant_id', request.tenant_id, LONGEST['tenant_id'])
 
 
 def _check_amount(member: str, value: Decimal, before: int, after: int) -> None:
@@ -764,41 +703,13 @@ def _check_amount(member: str, value: Decimal, before: int, after: int) -> None:
         raise errors.BadRequest('%s: at most %d digits after the point are kept.' % (member, after))
 
 
-def _check_order(start: datetime.datetime, end: datetime.datetime | None, zone: datetime.tzinfo) -> None:
-    if end is not None and _to_epoch(end, zone) < _to_epoch(start, zone):
-        raise errors.BadRequest('end: %s is before the start, %s.' % (end.isoformat(), start.isoformat()))
-
-
-def _is_past(date: datetime.datetime, now: datetime.datetime, zone: datetime.tzinfo) -> bool:
-    return _to_epoch(date, zone) < period.to_epoch(now)
-
-
-def _to_epoch(date: datetime.datetime, zone: datetime.tzinfo) -> int:
-    return period.to_epoch(date.replace(tzinfo=zone))
-
-
-def _localise(instant: datetime.datetime, zone: datetime.tzinfo) -> datetime.datetime:
-    """Return *instant* as the tables hold it."""
-    return instant.astimezone(zone).replace(tzinfo=None, microsecond=0, fold=0)
-
-
-def _to_local(member: str, date: datetime.datetime | None, zone: datetime.tzinfo) -> datetime.datetime | None:
-    """Return *date*, naive or aware, as the tables hold it."""
-    if date is None or date.tzinfo is None:
-        return None if date is None else date.replace(microsecond=0, fold=0)
-    try:
-        return _localise(date, zone)
-    except OverflowError:
-        raise errors.BadRequest('%s: there is no such date.' % member) from None
-
-
 def _is_wider(row: models.Mapping, stored: Mapping, zone: datetime.tzinfo) -> bool:
     """Return whether *row* is in force at some instant at which *stored* is not."""
-    if _to_epoch(row.start, zone) < _to_epoch(stored.start, zone):
+    if dates.to_epoch(row.start, zone) < dates.to_epoch(stored.start, zone):
         return True
     if stored.end is None:
         return False
-    return row.end is None or _to_epoch(row.end, zone) > _to_epoch(stored.end, zone)
+    return row.end is None or dates.to_epoch(row.end, zone) > dates.to_epoch(stored.end, zone)
 
 
 def _refuse_taken_name(session: orm.Session, name: str) -> None:
@@ -835,8 +746,8 @@ def _refuse_overlap(
     for other in session.scalars(query):
         if other.id == row.id or other.tenant_id != row.tenant_id or (other.value or '') != (row.value or ''):
             continue
-        begin = max(_to_epoch(row.start, zone), _to_epoch(other.start, zone))
-        if all(end is None or begin < _to_epoch(end, zone) for end in (row.end, other.end)):
+        begin = max(dates.to_epoch(row.start, zone), dates.to_epoch(other.start, zone))
+        if all(end is None or begin < dates.to_epoch(end, zone) for end in (row.end, other.end)):
             raise errors.Conflict(
                 'Mapping %s has the same place at the same time: value %s of %s, %s.'
                 % (other.mapping_id, row.value or '(none)', _describe_parent(place), _describe_tenant(row.tenant_id))
@@ -886,23 +797,9 @@ def _describe_tenant(tenant_id: str | None) -> str:
     return 'all tenants' if tenant_id is None else 'tenant %s' % tenant_id
 
 
-def _note_actor(session: orm.Session, rule_id: str, role: str, actor: str) -> None:
-    """Keep *actor* whole where the column of old does not."""
-    row = session.get(ledger_models.RuleActors, rule_id)
-    whole = actor if len(actor) > _LONGEST_ACTOR else None
-    if row is None and whole is not None:
-        row = ledger_models.RuleActors(rule_id=rule_id)
-        session.add(row)
-    if row is not None:
-        setattr(row, role, whole)
-
-
 def _forget_actors(session: orm.Session, condition: Any) -> None:
     """Delete the actors of the mappings that *condition* names, which are about to go for good."""
-    actors = ledger_models.RuleActors.rule_id
-    found = session.scalars(sqlalchemy.select(models.Mapping.mapping_id).where(condition)).all()
-    for first in range(0, len(found), 500):
-        session.execute(sqlalchemy.delete(ledger_models.RuleActors).where(actors.in_(found[first : first + 500])))
+    rule_actors.forget(session, session.scalars(sqlalchemy.select(models.Mapping.mapping_id).where(condition)).all())
 
 
 def _select_fields() -> Any:
@@ -968,8 +865,7 @@ def _is_wanted(mapping: Mapping, wanted: MappingFilter, zone: datetime.tzinfo) -
             return False
     if wanted.active_at is None:
         return True
-    at = period.to_epoch(wanted.active_at)
-    return _to_epoch(mapping.start, zone) <= at and (mapping.end is None or at < _to_epoch(mapping.end, zone))
+    return dates.is_active(mapping.start, mapping.end, wanted.active_at, zone)
 
 
 def _read_mapping(session: orm.Session, mapping_id: str) -> Mapping:

@@ -10,7 +10,6 @@ import dataclasses
 import datetime
 from decimal import Decimal
 from typing import Any
-import zlib
 
 import sqlalchemy
 
@@ -20,8 +19,10 @@ from cloudkitty import period
 from cloudkitty.db import engine
 from cloudkitty.db import rule_revision
 from cloudkitty.rating import base
+from cloudkitty.rating import dates
 from cloudkitty.rating import jail
 from cloudkitty.rating.pyscripts import models
+from cloudkitty.rating.pyscripts import store
 
 #: Kind of the parts that hold a script in a written rule set.
 PART = 'script'
@@ -144,23 +145,12 @@ def load_scripts(database: engine.Database, zone: datetime.tzinfo) -> list[Scrip
             Script(
                 row.id,
                 row.name,
-                _decompress(row.name, row.data),
-                _instant(row.start, zone),
-                None if row.end is None else _instant(row.end, zone),
+                store.read_source(row.name, row.data),
+                dates.to_epoch(row.start, zone),
+                None if row.end is None else dates.to_epoch(row.end, zone),
             )
             for row in session.scalars(query)
         ]
-
-
-def _decompress(name: str, data: bytes) -> str:
-    try:
-        return zlib.decompress(data).decode('utf-8') if data else ''
-    except (zlib.error, UnicodeDecodeError) as error:
-        raise ValueError('Script "%s" cannot be read from the table: %s' % (name, error)) from error
-
-
-def _instant(naive: datetime.datetime, zone: datetime.tzinfo) -> int:
-    return period.to_epoch(naive.replace(tzinfo=zone))
 
 
 def _to_arguments(frame: dataframe.DataFrame) -> tuple[Any, ...]:

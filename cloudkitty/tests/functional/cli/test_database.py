@@ -26,6 +26,11 @@ HASHMAP = [
     ('Ifbf5b2515c7', '4e0232ce', 'Increase cost fields to 30 digits'),
     ('4e0232ce', '8a591f85865f', 'Add start end dates and audit in hashmap mappings'),
 ]
+PYSCRIPTS = [
+    ('', '4f9efa4601c0', 'Initial migration.'),
+    ('4f9efa4601c0', '75c205f6f1a2', 'move from sha1 to sha512'),
+    ('75c205f6f1a2', 'c6e4cda29654', 'Add start end dates and audit in pyscripts'),
+]
 STORAGE = [
     ('', '17fd1b237aa3', 'Initial migration'),
     ('17fd1b237aa3', '792b438b663', 'added tenant informations'),
@@ -62,10 +67,12 @@ def lines_of(chain, programs):
 def test_upgrade_prints_every_step_and_a_second_one_none(everywhere):
     done = everywhere.run('cloudkitty-dbsync', 'upgrade')
     assert (done.returncode, done.stdout) == (0, '')
-    assert done.stderr.splitlines() == lines_of(CORE, everywhere) + lines_of(HASHMAP, everywhere)
+    assert done.stderr.splitlines() == [
+        line for chain in (CORE, HASHMAP, PYSCRIPTS) for line in lines_of(chain, everywhere)
+    ]
     done = everywhere.run('cloudkitty-dbsync', 'upgrade')
     assert (done.returncode, done.stdout) == (0, '')
-    assert done.stderr.splitlines() == lines_of([], everywhere) * 2
+    assert done.stderr.splitlines() == lines_of([], everywhere) * 3
 
 
 def test_storage_init_prints_every_step_and_a_second_one_none(everywhere):
@@ -84,7 +91,9 @@ def test_storage_init_prints_every_step_and_a_second_one_none(everywhere):
 def test_messages_stay_on_stderr_when_there_is_a_log_file(programs):
     programs.set('DEFAULT', log_dir=programs.directory)
     done = programs.run('cloudkitty-dbsync', 'upgrade')
-    assert done.stderr.splitlines() == lines_of(CORE, programs) + lines_of(HASHMAP, programs)
+    assert done.stderr.splitlines() == [
+        line for chain in (CORE, HASHMAP, PYSCRIPTS) for line in lines_of(chain, programs)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import datetime
+import hashlib
 import logging
 import re
+import zlib
 
 from alembic import autogenerate
 from alembic.runtime import migration as runtime
@@ -17,6 +19,10 @@ CHAINS = migration.DBSYNC + migration.STORAGE
 FRAMES = sqlalchemy.table(
     'rated_data_frames',
     *map(sqlalchemy.column, ('begin', 'end', 'unit', 'qty', 'res_type', 'rate', 'desc', 'tenant_id')),
+)
+SCRIPTS = sqlalchemy.table(
+    'pyscripts_scripts',
+    *map(sqlalchemy.column, ('id', 'script_id', 'name', 'data', 'checksum', 'start', 'end', 'created_by')),
 )
 EXPECTED = {
     'cloudkitty': """
@@ -36,6 +42,11 @@ EXPECTED = {
         644faa4491fd -> Ifbf5b2515c7, Increase cost fields to 30 digits
         Ifbf5b2515c7 -> 4e0232ce, Increase cost fields to 30 digits
         4e0232ce -> 8a591f85865f, Add start end dates and audit in hashmap mappings
+    """,
+    'pyscripts': """
+         -> 4f9efa4601c0, Initial migration.
+        4f9efa4601c0 -> 75c205f6f1a2, move from sha1 to sha512
+        75c205f6f1a2 -> c6e4cda29654, Add start end dates and audit in pyscripts
     """,
     'storage': """
          -> 17fd1b237aa3, Initial migration
@@ -115,9 +126,20 @@ def fill_as_rocky(database):
     """Bring *database* to the heads of release 8 and put rows into it."""
     migration.upgrade(database, migration.CORE)
     migration.upgrade(database, migration.HASHMAP, '4da82e1c11c8')
+    migration.upgrade(database, migration.PYSCRIPTS, '4f9efa4601c0')
     migration.upgrade(database, migration.STORAGE_V1, 'c703a1bad612')
     migration.upgrade(database, migration.STATES, 'c14eea9d3cc1')
     with database.engine.begin() as connection:
+        for name in ('first', 'second'):
+            connection.execute(
+                sqlalchemy.insert(SCRIPTS),
+                {
+                    'script_id': 's-' + name,
+                    'name': name,
+                    'data': zlib.compress(name.encode()),
+                    'checksum': hashlib.sha1(name.encode()).hexdigest(),
+                },
+            )
         enabled = 'true' if database.dialect == 'postgresql' else '1'
         connection.exec_driver_sql(
             "INSERT INTO modules_state (name, state, priority) VALUES ('hashmap', %s, NULL)" % enabled
@@ -174,6 +196,14 @@ def check_rocky(database):
         assert [(row[0], row[1], str(row[2]), bool(row[3]), row[4]) for row in states] == [
             (1, 'p', '2018-10-01 00:00:00', True, None)
         ]
+        scripts = connection.execute(sqlalchemy.select(SCRIPTS).order_by(SCRIPTS.c.id)).all()
+        assert [(row.id, row.script_id, row.name, zlib.decompress(row.data).decode()) for row in scripts] == [
+            (1, 's-first', 'first', 'first'),
+            (2, 's-second', 'second', 'second'),
+        ]
+        for row in scripts:
+            assert row.checksum == hashlib.sha1(row.name.encode()).hexdigest()
+            assert (str(row.start), row.end, row.created_by) == ('2014-01-01 00:00:00', None, 'migration')
         frames = connection.execute(sqlalchemy.select(FRAMES.c.qty, FRAMES.c.rate, FRAMES.c.tenant_id)).all()
         assert [(float(row[0]), *row[1:]) for row in frames] == [(1234567890, 0.5, 'p')]
         assert connection.exec_driver_sql('SELECT name, priority FROM modules_state').all() == [('hashmap', None)]
