@@ -28,6 +28,7 @@ from cloudkitty.api import middleware
 from cloudkitty.api import policy
 from cloudkitty.api import root
 from cloudkitty.db import engine
+from cloudkitty.rating import chain
 
 PROGRAM = 'cloudkitty-api'
 
@@ -125,6 +126,7 @@ def make_deployment(conf: Any) -> context.Deployment:
         database=database,
         storage=storage.from_options(conf, database),
         notifier=messaging.Notifier(conf),
+        chains=chain.Cache(database, conf),
         metrics=context.Metrics(conf.collect.metrics_conf, conf.collect.scope_key),
         enforcer=enforcer,
         zone=options.zone(conf),

@@ -11,6 +11,7 @@ from oslo_policy import policy as oslo_policy
 from cloudkitty import messaging
 from cloudkitty.conf import metrics as metrics_file
 from cloudkitty.db import engine
+from cloudkitty.rating import chain
 from cloudkitty.storage import base
 
 
@@ -37,6 +38,7 @@ class Deployment:
     """What the service works with; made once, shared by all requests.
 
     :ivar conf: options.
+    :ivar chains: what quotes are priced with.
     :ivar zone: of the naive dates of rules.
     :ivar enforcer: of the policy; None with ``auth_strategy = noauth``.
     """
@@ -46,6 +48,7 @@ class Deployment:
     storage: base.BaseStorage
     notifier: messaging.Notifier
     metrics: 'Metrics'
+    chains: chain.Cache
     enforcer: oslo_policy.Enforcer | None
     zone: datetime.tzinfo
 

@@ -50,6 +50,36 @@ _OPERATIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
         (('GET', '/v1/info/metrics/{metric_id}'), ('GET', '/v1/info/services/{service_id}')),
     ),
     ('info:get_config', EVERYBODY, 'Get the metrics file.', (('GET', '/v1/info/config'),)),
+    (
+        'collector:list_mappings',
+        ADMIN,
+        'List which service uses which collector of old.',
+        (('GET', '/v1/collector/mappings'),),
+    ),
+    (
+        'collector:get_mapping',
+        ADMIN,
+        'Get the collector of a service.',
+        (('GET', '/v1/collector/mappings/{service}'),),
+    ),
+    (
+        'collector:manage_mapping',
+        ADMIN,
+        'Map a service to a collector of old, or forget it.',
+        (('POST', '/v1/collector/mappings'), ('DELETE', '/v1/collector/mappings/{service}')),
+    ),
+    (
+        'collector:get_state',
+        ADMIN,
+        'Get whether a collector of old is enabled.',
+        (('GET', '/v1/collector/states/{name}'),),
+    ),
+    (
+        'collector:update_state',
+        ADMIN,
+        'Enable or disable a collector of old.',
+        (('PUT', '/v1/collector/states/{name}'),),
+    ),
     ('rating:list_modules', ADMIN, 'List the rating modules.', (('GET', '/v1/rating/modules'),)),
     ('rating:get_module', ADMIN, 'Get a rating module.', (('GET', '/v1/rating/modules/{module_id}'),)),
     (
@@ -58,6 +88,7 @@ _OPERATIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
         'Enable or disable a rating module, set its priority.',
         (('PUT', '/v1/rating/modules/{module_id}'),),
     ),
+    ('rating:quote', EVERYBODY, 'Get the price of usage that has not happened.', (('POST', '/v1/rating/quote'),)),
     (
         'rating:module_config',
         ADMIN,

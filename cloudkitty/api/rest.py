@@ -87,7 +87,12 @@ class Controller(rest.RestController):
 
     def _handle_custom_action(self, method: str, remainder: list[str], request: Any = None) -> Any:
         # The last segment may be the name of an object, of a resource below.
-        return None if self._is_below(remainder) else super()._handle_custom_action(method, remainder, request)
+        if self._is_below(remainder):
+            return None
+        if method == 'put' and method.upper() in self._custom_actions.get(remainder[-1], ()):
+            # Pecan expects it first there.
+            return self._find_controller('put_%s' % remainder[-1]), remainder[:-1]
+        return super()._handle_custom_action(method, remainder, request)
 
     def _is_below(self, segments: list[str]) -> bool:
         """Return whether *segments* lead to a resource below this one, or nowhere."""
@@ -139,6 +144,7 @@ def expose(
     status: int = 200,
     rule: str | None = None,
     owner: Callable[..., str | None] | None = None,
+    path_of_post: int = 0,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that makes a method of a :class:`Controller` a handler.
 
@@ -148,6 +154,7 @@ def expose(
     :param status: of the answer.
     :param rule: of the policy; None: the way to the controller is guarded already.
     :param owner: called with the arguments by name, returns the project whose data they ask for.
+    :param path_of_post: how many arguments a POST takes from its path: what is made has no name yet, as a rule.
     """
 
     def decorate(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -158,7 +165,7 @@ def expose(
 
         @functools.wraps(method)
         def handle(self: Any, *path: str) -> Any:
-            values = bind(definition, path, pecan.request)
+            values = bind(definition, path, pecan.request, path_of_post)
             if rule is not None:
                 authorize(rule, None if owner is None else owner(**values))
             found = method(self, **values)
@@ -189,13 +196,14 @@ def _take_path(self: Any, *path: str) -> None:
     """The signature that pecan sees."""
 
 
-def bind(definition: wsme.api.FunctionDefinition, path: tuple[str, ...], request: Any) -> dict[str, Any]:
+def bind(
+    definition: wsme.api.FunctionDefinition, path: tuple[str, ...], request: Any, path_of_post: int = 0
+) -> dict[str, Any]:
     """Return {argument: value} of *request* for the handler that *definition* describes; see above."""
     arguments = definition.arguments
     typed = arguments[-1] if definition.body_type is not None else None
     named = arguments[:-1] if typed is not None else arguments
-    # What is made has no name yet.
-    if len(path) > (0 if request.method == 'POST' else len(named)):
+    if len(path) > (path_of_post if request.method == 'POST' else len(named)):
         raise errors.NotFound('There is nothing at %s.' % request.path_info)
     body = _read_body(request)
     names = {argument.name for argument in named}

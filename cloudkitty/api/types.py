@@ -11,6 +11,7 @@ Source: API contract, section 1.6.
 import datetime
 import decimal
 from decimal import Decimal
+import math
 import re
 from typing import Any
 import uuid
@@ -245,6 +246,31 @@ class Free(Scalar):
         return value.isoformat() if isinstance(value, datetime.date) else str(value)
 
 
+class Attribute(Free):
+    """Text, a number, true, false, null or an object, as attributes of a resource are."""
+
+    name = 'attribute'
+
+    def frombasetype(self, value: Any) -> Any:
+        if isinstance(value, list):
+            raise ValueError('expected no list')
+        return _to_float(value)
+
+
+def _to_float(value: Any) -> Any:
+    """Return JSON *value* with its numbers as sources give them."""
+    if isinstance(value, dict):
+        return {key: _to_float(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_to_float(item) for item in value]
+    if isinstance(value, Decimal):
+        found = float(value)
+        if math.isinf(found):
+            raise ValueError('expected a smaller number')
+        return found
+    return value
+
+
 def _parse(value: Any) -> datetime.datetime:
     """Return the datetime of ISO 8601 text, a blank in place of the T allowed; aware if it names a zone."""
     if isinstance(value, str):
@@ -277,3 +303,4 @@ decimal_number = Amount()
 instant = Instant()
 identifier = Uuid()
 free = Free()
+attribute = Attribute()

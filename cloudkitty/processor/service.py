@@ -2,7 +2,9 @@
 """Puts the daemon together: options in, workers out. Nothing is opened before the fork."""
 
 from collections.abc import Callable
+from collections.abc import Sequence
 import datetime
+from decimal import Decimal
 import mmap
 import os
 import signal
@@ -36,6 +38,7 @@ from cloudkitty.processor import repair
 from cloudkitty.processor import rpc
 from cloudkitty.processor import worker
 from cloudkitty.rating import chain
+from cloudkitty.rating import quotes
 from cloudkitty.rating import skips
 
 LOG = log.getLogger(__name__)
@@ -218,12 +221,15 @@ class RatingService(oslo_base.ServiceBase):
             chains.invalidate()
             made.wake()
 
+        def price(resources: Sequence[quotes.Resource]) -> Decimal:
+            return quotes.quote(chains.get(), resources, now(), conf.collect.period)
+
         self._worker = made
         thread = threading.Thread(target=made.run, name='rating', daemon=True)
         thread.start()
         self._thread = thread
         self._listener = messaging.Listener(
-            conf, conf.host or socket.getfqdn(), [rpc.RatingEndpoint(reload)], self._rpc_executor
+            conf, conf.host or socket.getfqdn(), [rpc.RatingEndpoint(reload, price)], self._rpc_executor
         )
         self._listener.start()
         if self._ended.is_set():

@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import datetime
 import decimal
@@ -110,6 +111,8 @@ class Chain:
         self.revision = revision
         self.skips = skips or expressions.Skips()
         self._jail = jail or jails.Jail()
+        #: Modules of others may not bear several threads.
+        self._turn = threading.Lock()
         modules = [link.module for link in self.links]
         self._pricers = [
             module.pricer for module in modules if isinstance(module, base.BuiltIn) and module.pricer is not None
@@ -233,9 +236,10 @@ class Chain:
 
         Raises :class:`ModuleFailed`, and :class:`amount.AmountTooLarge`.
         """
-        with decimal.localcontext(amount.CONTEXT):
-            result = self.run(scope_id, frame, quote=True)
-            return amount.quantise(amount.total(point.price for _, point in result.iterpoints()))
+        with self._turn if any(link.is_opaque for link in self.links) else contextlib.nullcontext():
+            with decimal.localcontext(amount.CONTEXT):
+                result = self.run(scope_id, frame, quote=True)
+        return amount.quantise(amount.total(point.price for _, point in result.iterpoints()))
 
     def is_matched(self, of: series.Series, begin: int, quantity: Decimal) -> bool:
         """Return whether a rule of a built-in module takes part in the price of a point."""

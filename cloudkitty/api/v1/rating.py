@@ -1,22 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v1/rating``: rating modules, and under ``module_config`` what each has of its own.
+"""``/v1/rating``: rating modules, quotes, and under ``module_config`` what each has of its own.
 
-Source: API contract, sections 2.3 and 2.5.
+Source: API contract, sections 2.3 to 2.5.
 """
 
+import datetime
 from typing import Any
 
+from oslo_log import log
 from oslo_utils import importutils
 import pecan
 from pecan import routing
 import wsme
 import wsme.types
 
+from cloudkitty import amount
 from cloudkitty import errors
+from cloudkitty import period
 from cloudkitty.api import rest
 from cloudkitty.api import types
 from cloudkitty.db import rule_revision
 from cloudkitty.rating import chain
+from cloudkitty.rating import quotes
+
+LOG = log.getLogger(__name__)
 
 
 class Module(wsme.types.Base):
@@ -29,6 +36,16 @@ class Module(wsme.types.Base):
 
 class ModuleCollection(wsme.types.Base):
     modules = [Module]
+
+
+class QuotedResource(wsme.types.Base):
+    service = wsme.wsattr(types.Text(255), mandatory=True)
+    volume = wsme.wsattr(types.decimal_number, mandatory=True)
+    desc = {str: types.attribute}
+
+
+class QuoteRequest(wsme.types.Base):
+    resources = wsme.wsattr([QuotedResource], mandatory=True)
 
 
 class ModuleNotFound(errors.NotFound):
@@ -88,9 +105,29 @@ class ModuleConfigController:
         return routing.lookup_controller(load_controller(controller)(), segments[1:], request)
 
 
+class QuoteController(rest.Controller):
+    @rest.expose(types.text, body=QuoteRequest, rule='rating:quote')
+    def post(self, request: QuoteRequest) -> str:
+        """Return the price of usage that has not happened, by the rules that hold for everybody."""
+        found = rest.deployment()
+        resources = [_read_resource(resource) for resource in request.resources]
+        now = datetime.datetime.now(period.UTC)
+        try:
+            return amount.to_text(quotes.quote(found.chains.get(), resources, now, found.conf.collect.period))
+        except amount.AmountTooLarge as error:
+            raise errors.BadRequest('resources: the price is too large.') from error
+        except chain.ModuleFailed as error:
+            # What a script says is not for those who may ask for quotes.
+            LOG.error('A quote failed: %s', error, exc_info=error.__cause__)
+            raise errors.Unavailable(
+                'The rating modules cannot price this. The log of the service says why.'
+            ) from error
+
+
 class RatingController(rest.Controller):
     _custom_actions = {'reload_modules': ['GET']}
 
+    quote = QuoteController()
     modules = ModulesController()
     module_config = ModuleConfigController()
 
@@ -105,6 +142,11 @@ class RatingController(rest.Controller):
 def load_controller(controller: Any) -> Any:
     """Return the class that *controller*, ``module:Class``, ``module.Class`` or the class itself, names."""
     return importutils.import_class(controller.replace(':', '.')) if isinstance(controller, str) else controller
+
+
+def _read_resource(given: QuotedResource) -> quotes.Resource:
+    desc: Any = given.desc
+    return quotes.Resource(given.service, given.volume, desc if isinstance(desc, dict) else {})
 
 
 def _list_modules() -> dict[str, Any]:

@@ -10,6 +10,7 @@ import time
 import uuid
 
 from oslo_config import cfg
+import oslo_messaging
 import pytest
 
 from cloudkitty import errors
@@ -39,12 +40,16 @@ def wait_until(condition, seconds=60):
     pytest.fail('It did not happen.')
 
 
+def sum_of_quantities(resources):
+    return sum(resource.volume for resource in resources)
+
+
 class Ear:
     """An endpoint's listener that counts how often it was told to look at the rules."""
 
     def __init__(self, conf, name='here'):
         self.heard = 0
-        self.listener = messaging.Listener(conf, name, [rpc.RatingEndpoint(self.hear)], 'threading')
+        self.listener = messaging.Listener(conf, name, [rpc.RatingEndpoint(self.hear, sum_of_quantities)], 'threading')
         self.listener.start()
 
     def hear(self):
@@ -103,6 +108,25 @@ def test_fanout_reaches_every_listener(conf, ear):
         messaging.Notifier(conf), lambda: ear.heard and other.heard, 'reload_module', fanout=True, name='hashmap'
     )
     other.listener.stop()
+
+
+FRAME = {'vol': {'unit': 'undef', 'qty': 3}, 'rating': {'price': 0}, 'groupby': {}, 'metadata': {}}
+OLD = {'desc': {'flavor': 'small'}, 'vol': {'unit': 'undef', 'qty': '2'}}
+
+
+@pytest.mark.parametrize(
+    'data, expected',
+    [
+        ({'usage': {'cpu': [FRAME]}, 'period': {'begin': '2026-06-01T00:00:00', 'end': '2026-06-01T01:00:00'}}, '3'),
+        ([{'usage': {'cpu': [OLD, OLD]}}, {'usage': {'disk': [OLD]}}], '6'),
+        ([], '0'),
+    ],
+)
+def test_quote_is_answered(conf, ear, data, expected):
+    client = oslo_messaging.get_rpc_client(
+        messaging.make_transport(conf), oslo_messaging.Target(topic='cloudkitty', namespace='rating', version='1.0')
+    )
+    assert client.call({}, 'quote', res_data=data) == expected
 
 
 def test_only_public_methods_of_our_namespace_can_be_called(conf, ear):
