@@ -44,6 +44,8 @@ def main(arguments: list[str]) -> None:
     """Serve requests until the other side closes the socket."""
     setup = json.loads(arguments[0])
     wire = socket.socket(fileno=setup['wire'])
+    # Green threads on the other side made both ends non-blocking.
+    wire.setblocking(True)
     try:
         confine(setup)
     except (OSError, ValueError) as error:

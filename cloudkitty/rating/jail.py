@@ -158,7 +158,7 @@ class Jail:
                         continue
                     program = programs[stop.place]
                     if stop.is_late:
-                        self._patience.note(program, rest[stop.done].owner)
+                        self._patience.note(program, rest[stop.done].owner, stop.line)
                     results.append(_to_failure(program, stop.line, stop.text))
                 except NoChild as error:
                     LOG.error('Scripts cannot be run: %s', error)
@@ -229,22 +229,26 @@ class _Patience:
         self._until = 0.0
         #: Source to owner to how often.
         self._late: dict[str, dict[object, int]] = {}
+        self._lines: dict[str, int | None] = {}
 
-    def note(self, program: Program, owner: object) -> None:
-        """Remember that *program* took too long for *owner*."""
+    def note(self, program: Program, owner: object, line: int | None) -> None:
+        """Remember that *program* took too long for *owner*, when it was at *line*."""
         if not self._late:
             self._until = self._clock() + self.WHILE
         owners = self._late.setdefault(program.source, {})
         owners[owner] = owners.get(owner, 0) + 1
+        self._lines[program.source] = line
 
     def given_up(self, programs: Sequence[Program], task: Task) -> Failure | None:
         """Return the failure of a *task* that is not worth trying; None: it is."""
         if self._late and self._clock() >= self._until:
             self._late.clear()
+            self._lines.clear()
         for place in task.programs if self._late else ():
             owners = self._late.get(programs[place].source, {})
             if owners.get(task.owner, 0) >= self.FOR_ONE or len(owners) >= self.OWNERS:
-                return _to_failure(programs[place], None, 'it took too long before, and was not tried again')
+                line = self._lines.get(programs[place].source)
+                return _to_failure(programs[place], line, 'it took too long before, and was not tried again')
         return None
 
 

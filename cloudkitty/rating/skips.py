@@ -117,6 +117,8 @@ def apply(
                     words[begin] = series.calendar(period.from_epoch(begin), zone)
                 points.append((quantity, price, words[begin]))
                 numbers.append(number)
+        if not points:
+            continue
         of = columns.series
         arguments = (of.unit, dict(of.groupby), dict(of.metadata), points)
         chosen.append((place, jails.Task('skip', (program,), arguments, of.scope_id), of.metric, numbers))

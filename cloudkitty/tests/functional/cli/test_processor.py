@@ -2,6 +2,7 @@
 """``cloudkitty-processor`` as a process, with green and with native threads."""
 
 import datetime
+import json
 import os
 import socket
 
@@ -9,6 +10,8 @@ import pytest
 
 from cloudkitty import period
 from cloudkitty.db import engine
+from cloudkitty.db import rating_modules
+from cloudkitty.rating.pyscripts import store
 from cloudkitty.tests import databases
 from cloudkitty.tests.functional.cli import programs as cli_programs
 from cloudkitty.tests.functional.cli.programs import SIGHUP
@@ -217,7 +220,7 @@ def test_broker_that_is_away_is_warned_of_once_a_worker(threads):
         ('collect', 'metrics_conf', '/nonexistent/metrics.yml', '/nonexistent/metrics.yml'),
         ('fetcher', 'backend', 'nonsense', 'Cannot use "nonsense"'),
         ('storage', 'backend', 'influxdb', 'influxdb'),
-        ('orchestrator', 'skip_datapoints_expression', 'True', 'does not have it yet'),
+        ('orchestrator', 'skip_datapoints_expression', 'datapoint[', 'expected a Python expression'),
         ('orchestrator', 'coordination_url', 'nonsense://', 'coordination_url'),
         ('orchestrator', 'max_workers', '-1', 'max_workers'),
         ('database', 'connection', 'nonsense', 'connection'),
@@ -277,11 +280,77 @@ def test_credentials_that_miss_something_name_their_section(programs):
     assert '[collector_gnocchi]' in done.stderr
 
 
-def test_skip_expression_of_a_metric_is_refused(programs):
-    programs.metrics.write_text('metrics: {cpu: {unit: u, skip_datapoints_expression: "True"}}')
+def test_wrong_skip_expression_of_a_metric_is_refused(programs):
+    programs.metrics.write_text('metrics: {cpu: {unit: u, skip_datapoints_expression: "x ="}}')
     done = programs.run(PROCESSOR)
     assert done.returncode == 1
-    assert 'metric cpu: skip_datapoints_expression: this release does not have it yet' in done.stderr
+    assert '%s: metric cpu: skip_datapoints_expression: expected a Python expression' % programs.metrics in done.stderr
+
+
+def enable_script(programs, source):
+    """Enable pyscripts with one script, for all times."""
+    database = engine.Database(programs.options['database']['connection'])
+    rating_modules.set_enabled(database, 'pyscripts', True)
+    request = store.ScriptRequest('own', source, datetime.datetime(2020, 1, 1))
+    store.create_script(database, request, 'somebody', datetime.datetime.now(period.UTC), period.UTC, force=True)
+    database.dispose()
+
+
+SCRIPT = """
+import os
+for points in data["usage"].values():
+    for point in points:
+        point["rating"]["price"] = 7
+        point["metadata"]["process"] = os.getpid()
+        point["metadata"]["secret"] = os.environ.get("OS_PASSWORD", "none")
+"""
+
+
+def test_scripts_and_expressions_run_in_children_that_end_with_it(threads):
+    threads.environment['OS_PASSWORD'] = 'secret'
+    threads.metrics.write_text(
+        'metrics:\n'
+        '  cpu: {unit: u, groupby: [id, project_id]}\n'
+        '  disk:\n'
+        '    unit: u\n'
+        '    groupby: [id, project_id]\n'
+        '    skip_datapoints_expression: datapoint["rating"]["price"] == 7\n'
+    )
+    enable_script(threads, SCRIPT)
+    running = threads.start(PROCESSOR)
+    running.wait_for('of 1 scopes', 2)
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    assert 'Traceback' not in running.output
+    database = engine.Database(threads.options['database']['connection'])
+    with database.engine.connect() as connection:
+        found = connection.exec_driver_sql('SELECT metric, points, price, skipped FROM scope_days').all()
+        metadata = [json.loads(row[0]) for row in connection.exec_driver_sql('SELECT metadata FROM series')]
+    database.dispose()
+    assert {row[0] for row in found} == {'cpu', 'disk'}
+    assert all(row[0] == 'disk' or (float(row[2]) == 7 * row[1] and row[3] == 0) for row in found)
+    assert all(row[0] == 'cpu' or (row[1] == 0 and row[3] > 0) for row in found)
+    assert {entry.get('secret') for entry in metadata} == {'none'}, running.output
+    wait_until(lambda: not [entry for entry in metadata if is_alive(entry['process'])])
+
+
+def test_endless_script_leaves_cells_unrated_and_the_processor_goes_on(threads):
+    threads.set('pyscripts', timeout=1)
+    threads.set('orchestrator', max_workers=1)
+    threads.set('fetcher_source', sources='a')
+    enable_script(threads, 'x = 1\nwhile True: pass')
+    running = threads.start(PROCESSOR)
+    running.wait_for('of 1 scopes')
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    database = engine.Database(threads.options['database']['connection'])
+    with database.engine.connect() as connection:
+        errors = connection.exec_driver_sql('SELECT DISTINCT error FROM coverage_failures').scalars().all()
+        statuses = connection.exec_driver_sql('SELECT DISTINCT status FROM coverage').scalars().all()
+    database.dispose()
+    assert statuses == ['unrated']
+    assert all(error.startswith('Module pyscripts: script "own", line 2: it took ') for error in errors), errors
+    assert 'line 2: it took longer than 1 seconds' in running.output
 
 
 def test_history_of_another_storage_is_not_hidden_by_a_default(programs):

@@ -178,7 +178,7 @@ def test_endless_script_does_not_hold_up_a_batch():
     results = run(jail, 'while True: pass', 'pass', tasks=[*tasks, make_task(1)])
     late = [result.text for result in results[:-1]].count('script "s0", line 1: it took longer than 0.1 seconds')
     again = [result.text for result in results[:-1]].count(
-        'script "s0": it took too long before, and was not tried again'
+        'script "s0", line 1: it took too long before, and was not tried again'
     )
     assert (late, again) == (9, 71)
     assert isinstance(results[-1], list)
