@@ -165,9 +165,12 @@ def expose(
 
         @functools.wraps(method)
         def handle(self: Any, *path: str) -> Any:
+            if rule is not None and owner is None:
+                # Before anything is said about the arguments.
+                authorize(rule)
             values = bind(definition, path, pecan.request, path_of_post)
-            if rule is not None:
-                authorize(rule, None if owner is None else owner(**values))
+            if rule is not None and owner is not None:
+                authorize(rule, owner(**values))
             found = method(self, **values)
             pecan.response.status = status
             if result is None:

@@ -17,7 +17,6 @@ from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.api import app
 from cloudkitty.api import hooks
-from cloudkitty.api import policies
 from cloudkitty.api import policy
 from cloudkitty.api import rest
 from cloudkitty.api import types
@@ -568,34 +567,6 @@ def test_a_broken_policy_file_stops_the_start(make_api, text):
     with pytest.raises(errors.ConfigurationError, match='policy_file') as caught:
         api.application  # noqa: B018
     assert '\n' not in str(caught.value)
-
-
-def _list_handlers(controller, path, seen):
-    """Yield (path, handler) of everything exposed at *controller* and below."""
-    for name in dir(controller):
-        value = getattr(controller, name)
-        if name.startswith('_') or id(value) in seen:
-            continue
-        if getattr(value, 'exposed', False):
-            yield '%s.%s' % (path, name), value
-        elif hasattr(value, '_route') and not isinstance(value, type):
-            seen.add(id(value))
-            yield from _list_handlers(value, '%s/%s' % (path, name), seen)
-
-
-def test_every_route_has_a_policy_rule():
-    known = {rule.name for rule in policies.list_rules()}
-    handlers = dict(_list_handlers(root.V1Controller(), '/v1', set()))
-    assert len(handlers) >= 9
-    without = {path for path, handler in handlers.items() if handler.rule not in known}
-    # It says nothing, to whoever has a token.
-    assert without == {'/v1/collector.get_all'}
-
-
-def test_every_rule_is_asked_or_known_to_be_declared_only():
-    asked = {handler.rule for handler in dict(_list_handlers(root.V1Controller(), '/v1', set())).values()}
-    declared = {rule.name for rule in policies.list_rules() if ':' in rule.name}
-    assert declared - asked == {'info:list_services_info', 'info:get_service_info'}
 
 
 def test_the_tools_of_oslo_policy_keep_their_command_line(monkeypatch, make_api):
