@@ -311,7 +311,7 @@ def convert(datatype: Any, value: Any, name: str) -> Any:
     if isinstance(datatype, wsme.types.ArrayType):
         if not isinstance(value, list):
             raise errors.BadRequest('%s: expected a list.' % name)
-        return [convert(datatype.item_type, item, '%s[%d]' % (name, index)) for index, item in enumerate(value)]
+        return [_convert_item(datatype.item_type, item, '%s[%d]' % (name, index)) for index, item in enumerate(value)]
     if isinstance(datatype, wsme.types.DictType):
         if not isinstance(value, dict):
             raise errors.BadRequest('%s: expected an object.' % name)
@@ -320,6 +320,12 @@ def convert(datatype: Any, value: Any, name: str) -> Any:
         return datatype.frombasetype(value)
     except ValueError as error:
         raise errors.BadRequest('%s: %s, not %s.' % (name, error, _shorten(value))) from error
+
+
+def _convert_item(datatype: Any, value: Any, name: str) -> Any:
+    if value is None:
+        raise errors.BadRequest('%s: null makes no sense here.' % name)
+    return convert(datatype, value, name)
 
 
 def _convert_object(datatype: Any, value: Any, name: str) -> Any:

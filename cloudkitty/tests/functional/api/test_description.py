@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenAPI description is that of the live routes, and what it says holds."""
+
+import random
+import re
+
+import openapi_spec_validator
+import pytest
+import yaml
+
+from cloudkitty.tests import fuzz
+from cloudkitty.tests import routes
+
+
+@pytest.fixture(scope='module')
+def description():
+    return yaml.safe_load(fuzz.DESCRIPTION.read_text())
+
+
+def test_it_is_one_of_openapi(description):
+    assert description['openapi'].startswith('3.1')
+    openapi_spec_validator.validate(description)
+
+
+def operations(description):
+    """Return {(method, path): operation} of those of v1."""
+    return {
+        (method.upper(), path): operation
+        for path, item in description['paths'].items()
+        for method, operation in item.items()
+        if path.startswith('/v1')
+    }
+
+
+def test_it_describes_every_route_and_no_other(description):
+    live = {(route.method, route.path): route for route in routes.list_routes()}
+    described = operations(description)
+    assert set(described) == set(live)
+    for key, operation in described.items():
+        route = live[key]
+        assert operation.get('x-policy') == route.rule, key
+        assert str(route.status) in operation['responses'], key
+        named = {parameter['name'] for parameter in operation.get('parameters', ())}
+        body = operation.get('requestBody')
+        if body is not None:
+            reference = body['content']['application/json']['schema']['$ref']
+            schema = description['components']['schemas'][reference.rpartition('/')[2]]
+            if route.body is None:
+                named |= set(schema['properties'])
+            else:
+                members = {attribute.name for attribute in route.body._wsme_attributes if not attribute.readonly}
+                assert set(schema['properties']) == members, key
+                required = {attribute.name for attribute in route.body._wsme_attributes if attribute.mandatory}
+                assert set(schema.get('required', ())) == required, key
+        assert named == set(route.arguments), key
+        assert (body is None) == (route.body is None and route.method != 'POST'), key
+
+
+def test_it_shows_what_answers_hold(description):
+    live = {(route.method, route.path): route for route in routes.list_routes()}
+    for key, operation in operations(description).items():
+        route = live[key]
+        content = operation['responses'][str(route.status)].get('content', {})
+        assert bool(content) == (route.result is not None), key
+        attributes = getattr(route.result, '_wsme_attributes', None)
+        if attributes is not None:
+            reference = content['application/json']['schema']['$ref']
+            schema = description['components']['schemas'][reference.rpartition('/')[2]]
+            assert set(schema['properties']) == {attribute.name for attribute in attributes}, key
+
+
+def test_names_of_operations_are_unique(description):
+    names = [operation['operationId'] for operation in operations(description).values()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch('[a-z][a-z0-9_]*', name) for name in names)
+
+
+def test_what_it_leads_to_is_never_a_server_error(database_url, tmp_path):
+    seed = random.randrange(10**9)
+    path = tmp_path / 'output'
+    with path.open('w') as output:
+        is_fine = fuzz.run(1500, seed, database_url, output)
+    words = path.read_text()
+    assert is_fine, 'tools/fuzz --seed %d\n%s' % (seed, words)
+    assert '200: ' in words and '201: ' in words and '400: ' in words

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fuzzes the v1 API by its OpenAPI description: a real server, and a client that makes up requests.
+
+usage: tools/fuzz [--requests N] [--seed N] [--database URL]
+"""
+
+import argparse
+import collections
+import contextlib
+import json
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+from cloudkitty.tests.functional.api import deployment
+from cloudkitty.tests.functional.api import test_command
+
+DESCRIPTION = deployment.ROOT / 'doc' / 'source' / 'api' / 'openapi-v1.yaml'
+CHECKS = 'not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance'
+#: Requests that are made of an operation beside the random ones, about.
+_OVERHEAD = 25
+
+
+def run(requests, seed, url=None, output=None):
+    """Make about so many *requests* to an API on database *url* (None: SQLite); return whether all was well.
+
+    :param seed: the same one makes the same requests of the same description.
+    :param output: where the client's words go; None: to ours.
+    """
+    program = pathlib.Path(sys.executable).with_name('schemathesis')
+    operations = DESCRIPTION.read_text().count('operationId:')
+    examples = max(1, requests // operations - _OVERHEAD)
+    api = deployment.Api('noauth', url=url).seed()
+    try:
+        with contextlib.ExitStack() as stack:
+            arguments = ('--config-file', str(api.config_file), '-p', '0', '-b', '127.0.0.1')
+            _, port, _ = stack.enter_context(test_command.serve(*arguments))
+            directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            done = subprocess.run(
+                [
+                    program, 'run', DESCRIPTION, '--url', 'http://127.0.0.1:%d' % port, '--checks', CHECKS,
+                    '--max-examples', str(examples), '--seed', str(seed), '--continue-on-failure', '--no-color',
+                    '--suppress-health-check', 'all', '--warnings', 'off', '--workers', '2',
+                    '--report', 'ndjson', '--report-ndjson-path', directory / 'report',
+                ],
+                cwd=directory, stdout=output, stderr=subprocess.STDOUT, check=False,
+            )  # fmt: skip
+            print('Seed %d, %s' % (seed, _count(directory / 'report')), file=output)
+    finally:
+        api.close()
+    return done.returncode == 0
+
+
+def _count(path):
+    """Return how many answers there were of each status."""
+    statuses = collections.Counter()
+    with path.open() as lines:
+        for line in lines:
+            _visit(json.loads(line), statuses)
+    total = ', '.join('%s: %d' % pair for pair in sorted(statuses.items()))
+    return '%d requests answered (%s)' % (sum(statuses.values()), total)
+
+
+def _visit(value, statuses):
+    if isinstance(value, dict):
+        if isinstance(value.get('status_code'), int):
+            statuses[value['status_code']] += 1
+        for item in value.values():
+            _visit(item, statuses)
+    elif isinstance(value, list):
+        for item in value:
+            _visit(item, statuses)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog='tools/fuzz', description='Fuzz the v1 API by its OpenAPI description.')
+    parser.add_argument('--requests', type=int, default=20000, help='how many requests to make, about')
+    parser.add_argument('--seed', type=int, default=random.randrange(10**9), help='of a run to be made again')
+    parser.add_argument('--database', help='URL of an empty database; SQLite by default')
+    arguments = parser.parse_args()
+    print('Seed %d' % arguments.seed, flush=True)
+    return 0 if run(arguments.requests, arguments.seed, arguments.database) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())
