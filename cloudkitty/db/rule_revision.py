@@ -15,6 +15,9 @@ RuleRevision = ledger_models.RuleRevision
 
 Result = TypeVar('Result')
 
+#: How many times rules are read that change meanwhile, before others have to wait.
+_ATTEMPTS = 3
+
 
 def current(database: engine.Database) -> int:
     """Return the revision; 0 while the table is not there, before ``cloudkitty-storage-init``."""
@@ -61,6 +64,21 @@ def in_turn(database: engine.Database, function: Callable[[orm.Session], Result]
         return function(session)
 
     return database.repeat(run)
+
+
+def read_settled(database: engine.Database, revision: int, read: Callable[[], Result]) -> tuple[Result, int]:
+    """Return what *read()* returns, and the revision of the rules it belongs to: nobody changed them meanwhile.
+
+    :param revision: a moment ago.
+
+    *read* may be called several times; where they change all the time, changes are made to wait for it.
+    """
+    for _ in range(_ATTEMPTS):
+        found = read()
+        before, revision = revision, current(database)
+        if before == revision:
+            return found, revision
+    return in_turn(database, lambda session: (read(), current(database)))
 
 
 def _is_there(session: orm.Session) -> bool:

@@ -9,7 +9,6 @@ import sqlalchemy
 
 from cloudkitty import amount
 from cloudkitty import dataframe
-from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.db import engine
 from cloudkitty.db import rule_revision
@@ -17,9 +16,6 @@ from cloudkitty.rating import base
 from cloudkitty.rating.hashmap import models
 from cloudkitty.rating.hashmap import pricing
 from cloudkitty.rating.hashmap import rulebook
-
-#: How many times rules are read that change meanwhile.
-_ATTEMPTS = 5
 
 
 class HashMap(base.BuiltIn):
@@ -42,22 +38,15 @@ class HashMap(base.BuiltIn):
         return self._book
 
     def reload_config(self, start: datetime.datetime | None = None) -> None:
-        """Read the rules unless nobody changed them; those of every instant, so that *start* does not matter.
-
-        Raises Unavailable while they change faster than they can be read.
-        """
+        """Read the rules unless nobody changed them; those of every instant, so that *start* does not matter."""
         revision = rule_revision.current(self._bound())
         if self._book is not None and revision == self._revision and revision:
             return
-        for _ in range(_ATTEMPTS):
-            # The tables are read one after the other: what changed between is read again.
-            services = load_services(self._bound(), self._zone)
-            before, revision = revision, rule_revision.current(self._bound())
-            if before == revision:
-                self._book = rulebook.RuleBook(services, self._zone)
-                self._revision = revision
-                return
-        raise errors.Unavailable('The rules of hashmap keep changing while they are read.')
+        # The tables are read one after the other.
+        services, self._revision = rule_revision.read_settled(
+            self._bound(), revision, lambda: load_services(self._bound(), self._zone)
+        )
+        self._book = rulebook.RuleBook(services, self._zone)
 
     def write(self) -> list[tuple[str, dict[str, Any]]]:
         return [(rulebook.PART, part) for part in self.pricer.write()]

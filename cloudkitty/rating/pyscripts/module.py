@@ -14,7 +14,6 @@ from typing import Any
 import sqlalchemy
 
 from cloudkitty import dataframe
-from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.db import engine
 from cloudkitty.db import rule_revision
@@ -26,9 +25,6 @@ from cloudkitty.rating.pyscripts import store
 
 #: Kind of the parts that hold a script in a written rule set.
 PART = 'script'
-
-#: How many times scripts are read that change meanwhile.
-_ATTEMPTS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,20 +76,14 @@ class PyScripts(base.FrameModule):
         return self._scripts
 
     def reload_config(self, start: datetime.datetime | None = None) -> None:
-        """Read the scripts unless nobody changed them; those of every instant, so that *start* does not matter.
-
-        Raises Unavailable while they change faster than they can be read.
-        """
+        """Read the scripts unless nobody changed them; those of every instant, so that *start* does not matter."""
         revision = rule_revision.current(self._bound())
         if self._scripts is not None and revision == self._revision and revision:
             return
-        for _ in range(_ATTEMPTS):
-            found = load_scripts(self._bound(), self._zone)
-            before, revision = revision, rule_revision.current(self._bound())
-            if before == revision:
-                self._scripts, self._revision = tuple(found), revision
-                return
-        raise errors.Unavailable('The scripts keep changing while they are read.')
+        found, self._revision = rule_revision.read_settled(
+            self._bound(), revision, lambda: load_scripts(self._bound(), self._zone)
+        )
+        self._scripts = tuple(found)
 
     def is_active(self, begin: int, end: int) -> bool:
         """Return whether a script applies to a period that begins in ``[begin, end)``."""
