@@ -52,6 +52,7 @@ class Deployment:
         self.identity = samples.IDENTITY
         self.limits = planner.Limits(scopes=100, cells=1000)
         self.modules = modules
+        self.skips = None
         self.storage = driver.SQLAlchemyStorage(database, HOUR)
         rating_modules.set_enabled(database, 'hashmap', True)
         test_hashmap.store(database, [rules.Rules().flat(2).service('cpu'), rules.Rules().flat(3).service('disk')])
@@ -62,7 +63,7 @@ class Deployment:
         """Return one more worker on the same database, with caches of its own."""
         schedule = planner.Schedule(HOUR, 2)
         patience = pipeline.Patience(hold=HOLD)
-        chains = chain.Cache(self.database, CONF, installed=self.modules)
+        chains = chain.Cache(self.database, CONF, installed=self.modules, skips=self.skips)
         storage = driver.SQLAlchemyStorage(self.database, HOUR)
         causes = pipeline.Causes()
         line = pipeline.Pipeline(
