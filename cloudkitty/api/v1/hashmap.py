@@ -25,7 +25,8 @@ from cloudkitty.rating.hashmap import store
 KINDS = [kind.value for kind in pricing.Kind]
 KIND = types.Choice(*KINDS)
 COST = types.Amount(store.COST_DIGITS[1], Decimal(10) ** store.COST_DIGITS[0], is_exact=True)
-LEVEL = types.Amount(store.LEVEL_DIGITS[1], Decimal(10) ** store.LEVEL_DIGITS[0], is_exact=True)
+#: Clients send what is left of an addition of floats, such as 2.8499999999999996.
+LEVEL = types.Amount(store.LEVEL_DIGITS[1], Decimal(10) ** store.LEVEL_DIGITS[0])
 DATE = types.LocalDate()
 END = types.LocalDate(is_end=True)
 

@@ -74,10 +74,15 @@ class Client:
 
 
 def install():
-    """Make the client's environment; skip the test where that cannot be done, but in CI."""
-    done = subprocess.run([ROOT / 'tools' / 'client', 'install'], capture_output=True, text=True, check=False)
+    install_of_others('client')
+
+
+def install_of_others(name):
+    """Make the environment *name* of ``tools/client``; skip the test where that cannot be done, but in CI."""
+    command = [ROOT / 'tools' / 'client', 'install', name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        conftest._miss('The client cannot be installed: %s' % done.stderr.strip())
+        conftest._miss('It cannot be installed: %s' % done.stderr.strip())
 
 
 @pytest.fixture
