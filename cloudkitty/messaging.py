@@ -8,6 +8,7 @@ waits for a broker, and a broker that is away is a WARNING.
 import logging
 import threading
 import time
+from typing import Any
 import warnings
 
 from oslo_config import cfg
@@ -165,25 +166,42 @@ class Notifier:
 
     #: Seconds without a WARNING after one about a broker that is away.
     SILENCE = 60
+    #: Different messages that wait at most for one that is being sent.
+    WAITING = 100
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
         self._lock = threading.Lock()
         self._transport = None
         self._sending: threading.Thread | None = None
+        self._is_sending = False
+        # In the order in which they came; those that say the same are one.
+        self._waiting: dict[tuple[Any, ...], None] = {}
         self._warned_at = float('-inf')
 
     def cast(self, method: str, *, namespace: str = 'rating', version: str = '1.0', fanout: bool = False, **args):
         """Send *method(args)* to the processors, later and perhaps never; returns at once and raises nothing."""
         with self._lock:
-            if self._sending is not None and self._sending.is_alive():
-                # The broker does not take the one before; the database will tell.
+            if len(self._waiting) >= self.WAITING:
                 LOG.debug('%s: not sent, the broker is slow.', method)
                 return
-            self._sending = threading.Thread(
-                target=self._send, args=(method, namespace, version, fanout, args), daemon=True
-            )
-            self._sending.start()
+            # Not left out for one of the kind that is being sent: who hears that may look before this change.
+            self._waiting[method, namespace, version, fanout, tuple(sorted(args.items()))] = None
+            if not self._is_sending:
+                self._is_sending = True
+                self._sending = threading.Thread(target=self._send_waiting, name='casts', daemon=True)
+                self._sending.start()
+
+    def _send_waiting(self):
+        while True:
+            with self._lock:
+                message = next(iter(self._waiting), None)
+                if message is None:
+                    self._is_sending = False
+                    return
+                del self._waiting[message]
+            method, namespace, version, fanout, args = message
+            self._send(method, namespace, version, fanout, dict(args))
 
     def _send(self, method, namespace, version, fanout, args):
         _say_once()

@@ -110,6 +110,31 @@ def test_fanout_reaches_every_listener(conf, ear):
     other.listener.stop()
 
 
+def test_what_comes_while_one_is_being_sent_is_sent_after_it(conf, ear, monkeypatch):
+    # Whoever hears the one before may have read the rules when the change after it was not there yet.
+    is_sending, may_go = threading.Event(), threading.Event()
+    make_transport = messaging.make_transport
+
+    def make_slowly(found):
+        is_sending.set()
+        may_go.wait(60)
+        return make_transport(found)
+
+    monkeypatch.setattr(messaging, 'make_transport', make_slowly)
+    notifier = messaging.Notifier(conf)
+    notifier.cast('reload_module', name='hashmap')
+    assert is_sending.wait(60)
+    for name in ('hashmap', 'pyscripts', 'hashmap'):
+        notifier.cast('reload_module', name=name)
+    notifier.cast('reload_modules')
+    assert not ear.heard
+    may_go.set()
+    wait_until(lambda: ear.heard >= 4)
+    wait_until(lambda: not notifier._sending.is_alive())
+    # Those that say the same, and were not sent yet, are one.
+    assert ear.heard == 4
+
+
 FRAME = {'vol': {'unit': 'undef', 'qty': 3}, 'rating': {'price': 0}, 'groupby': {}, 'metadata': {}}
 OLD = {'desc': {'flavor': 'small'}, 'vol': {'unit': 'undef', 'qty': '2'}}
 
