@@ -136,7 +136,7 @@ class RatingController(rest.Controller):
         """Have the processors read the rules of every module anew: told now, or seen at their next batch."""
         found = rest.deployment()
         found.database.repeat(rule_revision.bump)
-        found.notifier.cast('reload_modules', namespace='rating', version='1.1')
+        found.notifier.cast('reload_modules', namespace='rating', version='1.1', fanout=True)
 
 
 def load_controller(controller: Any) -> Any:
