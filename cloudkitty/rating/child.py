@@ -28,6 +28,13 @@ LENGTH = struct.Struct('>Q')
 #: What a script is called where Python names the file of its lines; its place among the programs is filled in.
 FILE = '<script %d>'
 
+#: The arithmetic of the service.
+_CONTEXT = decimal.Context(
+    prec=60,
+    rounding=decimal.ROUND_HALF_EVEN,
+    traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
+)
+
 #: Bits from which on a whole number is none that a table could hold as text.
 _BITS = 1000
 
@@ -142,6 +149,9 @@ def _serve(task: Any, request: dict[str, Any], codes: dict[str, Any], wire: sock
             wire.sendall(pack(('at', place)))
         mode = 'exec' if frame else 'eval'
         try:
+            # What the one before may have changed.
+            decimal.setcontext(_CONTEXT.copy())
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGALRM,))
             signal.setitimer(signal.ITIMER_REAL, request['timeout'])
             try:
                 code = codes[request['programs'][place]]

@@ -19,4 +19,4 @@ def test_a_collector_of_old_is_told_what_to_use(name):
 
 
 def test_all_rating_modules_are_found():
-    assert list(plugins.load_all('cloudkitty.rating.processors')) == ['hashmap', 'noop']
+    assert list(plugins.load_all('cloudkitty.rating.processors')) == ['hashmap', 'noop', 'pyscripts']

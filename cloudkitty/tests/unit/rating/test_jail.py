@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty.rating import jail as jails
 
@@ -66,6 +67,13 @@ def test_scripts_follow_one_another(jail):
         'data["usage"]["cpu"][0]["rating"]["price"] *= 2',
     )
     assert price_of(points) == 8
+
+
+def test_arithmetic_is_that_of_the_service_whatever_the_one_before_did(jail):
+    run(jail, 'import decimal\ndecimal.getcontext().prec = 2')
+    (points,) = run(jail, 'for p in data["usage"]["cpu"]: p["rating"]["price"] = p["vol"]["qty"] / 3')
+    assert str(price_of(points)) == '0.' + '6' * 59 + '7'
+    assert amount.CONTEXT.prec == 60
 
 
 def test_script_sees_instants_and_decimals(jail):
