@@ -19,7 +19,7 @@ END = datetime.datetime(2026, 6, 1, 1, tzinfo=period.UTC)
 
 @pytest.fixture
 def jail():
-    made = jails.Jail(jails.Limits(timeout=1))
+    made = jails.Jail(jails.Limits(timeout=2, memory=128 << 20))
     yield made
     made.close()
 
@@ -197,7 +197,7 @@ def test_endless_script_does_not_hold_up_a_batch():
 
 def test_second_script_is_the_one_that_is_named(jail):
     (failure,) = run(jail, 'pass', '\n\nwhile True: pass')
-    assert failure.text == 'script "s1", line 3: it took longer than 1 seconds'
+    assert failure.text == 'script "s1", line 3: it took longer than 2 seconds'
 
 
 def test_frames_of_a_batch_go_in_one_exchange_and_are_compiled_once(jail):
@@ -237,7 +237,7 @@ def test_named_variables_are_handed_on(monkeypatch):
 def test_limits_hold(jail):
     limits = '[__import__("resource").getrlimit(getattr(__import__("resource"), "RLIMIT_" + n))[1] for n in %r]'
     core, memory, processes, files = ask(jail, limits % (['CORE', 'AS', 'NPROC', 'NOFILE'],))
-    assert (core, memory, files) == (0, 512 << 20, 256)
+    assert (core, memory, files) == (0, 128 << 20, 256)
     assert 16 < processes < 100000
 
 
