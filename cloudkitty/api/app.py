@@ -126,7 +126,7 @@ def make_deployment(conf: Any) -> context.Deployment:
         database=database,
         storage=storage.from_options(conf, database),
         notifier=messaging.Notifier(conf),
-        chains=chain.Cache(database, conf),
+        chains=chain.Cache(database, conf, write=False),
         metrics=context.Metrics(conf.collect.metrics_conf, conf.collect.scope_key),
         enforcer=enforcer,
         zone=options.zone(conf),

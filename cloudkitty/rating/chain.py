@@ -302,6 +302,7 @@ def load(
     installed: Mapping[str, Any] | None = None,
     skips: expressions.Skips | None = None,
     jail: jails.Jail | None = None,
+    write: bool = True,
 ) -> Chain:
     """Return the chain of the modules that are enabled now; write its rule set.
 
@@ -309,6 +310,7 @@ def load(
     :param installed: module classes by entry point name; None: those that are installed.
     :param skips: which points are left out; None: none.
     :param jail: where scripts and expressions run; one of its own, if None.
+    :param write: False: nothing is kept that it prices, and its rule set is neither written nor named.
 
     The number of statements does not depend on how many rules there are. Raises ConfigurationError for a module that
     cannot be imported, and whatever the making of an enabled one raises.
@@ -337,7 +339,8 @@ def load(
         else:
             links.append(Link(name, _priority(module, name, states), adapter))
     chain = Chain(links, zone, revision=revision, skips=skips, jail=jail)
-    chain.rule_set = rule_sets.save(database, _body(chain), _parts(chain))
+    if write:
+        chain.rule_set = rule_sets.save(database, _body(chain), _parts(chain))
     return chain
 
 
@@ -458,6 +461,7 @@ class Cache:
 
     :param conf: options, for :func:`load`; those of [pyscripts] say what scripts may use up.
     :param skips: which points are left out; None: none.
+    :param write: see :func:`load`.
     :ivar jail: where scripts and expressions run.
     :ivar loads: how many times it was read.
     """
@@ -469,12 +473,14 @@ class Cache:
         notifier: base.Notifier | None = None,
         installed: Mapping[str, Any] | None = None,
         skips: expressions.Skips | None = None,
+        write: bool = True,
     ) -> None:
         self._database = database
         self._conf = conf
         self._notifier = notifier
         self._installed = installed
         self._skips = skips
+        self._write = write
         self.jail = jails.from_options(conf)
         self._lock = threading.Lock()
         self._chain: Chain | None = None
@@ -494,7 +500,7 @@ class Cache:
                     # Before it is read, so that what becomes known meanwhile is read the next time.
                     self._is_stale = False
                     self._chain = load(
-                        self._database, self._conf, self._notifier, self._installed, self._skips, self.jail
+                        self._database, self._conf, self._notifier, self._installed, self._skips, self.jail, self._write
                     )
                     self._reported = None
                     self.loads += 1

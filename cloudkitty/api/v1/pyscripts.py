@@ -15,6 +15,7 @@ import wsme.types
 from cloudkitty import period
 from cloudkitty.api import rest
 from cloudkitty.api import types
+from cloudkitty.rating import dated
 from cloudkitty.rating.pyscripts import module
 from cloudkitty.rating.pyscripts import store
 
@@ -70,7 +71,7 @@ class ScriptsController(rest.Controller):
     ) -> ScriptCollection:
         """Return the scripts that the arguments let through, in the order in which they run."""
         found = rest.deployment()
-        wanted = store.ScriptFilter(
+        wanted = dated.Filter(
             deleted=deleted,
             start=start,
             end=end,

@@ -28,6 +28,7 @@ from cloudkitty.db import ledger_models
 from cloudkitty.db import rule_actors
 from cloudkitty.db import rule_revision
 from cloudkitty.db import texts
+from cloudkitty.rating import dated
 from cloudkitty.rating import dates
 from cloudkitty.rating.hashmap import models
 from cloudkitty.rating.hashmap import pricing
@@ -156,24 +157,8 @@ class Filter:
 
 
 @dataclasses.dataclass(frozen=True)
-class MappingFilter(Filter):
-    """Which mappings to list.
-
-    :ivar deleted: those that were deleted as well.
-    :ivar start: they start then or later.
-    :ivar end: they end before then; those without an end do not.
-    :ivar description: is part of theirs, in whatever case.
-    :ivar active_at: only those in force at that instant (aware).
-    """
-
-    deleted: bool = False
-    start: datetime.datetime | None = None
-    end: datetime.datetime | None = None
-    created_by: str | None = None
-    updated_by: str | None = None
-    deleted_by: str | None = None
-    description: str | None = None
-    active_at: datetime.datetime | None = None
+class MappingFilter(Filter, dated.Filter):
+    """Which mappings to list."""
 
 
 class NoSuch(errors.NotFound):
@@ -394,15 +379,10 @@ def create_mapping(
 def list_mappings(database: engine.Database, wanted: MappingFilter, zone: datetime.tzinfo) -> list[Mapping]:
     """Return the mappings that *wanted* lets through, in the order in which they were made."""
     query = _narrow(_select_mappings(), models.Mapping, wanted).order_by(models.Mapping.id)
-    if not wanted.deleted or wanted.active_at is not None:
-        query = query.where(models.Mapping.deleted.is_(None))
-    if wanted.start is not None:
-        query = query.where(models.Mapping.start >= dates.to_local('start', wanted.start, zone))
-    if wanted.end is not None:
-        query = query.where(models.Mapping.end < dates.to_local('end', wanted.end, zone))
+    query = dated.narrow(query, models.Mapping, wanted, zone)
     with database.reader() as session:
         found = [_to_mapping(*row) for row in session.execute(query)]
-    return [mapping for mapping in found if _is_let_through(mapping, wanted) and _is_wanted(mapping, wanted, zone)]
+    return [mapping for mapping in found if _is_let_through(mapping, wanted) and dated.is_wanted(mapping, wanted, zone)]
 
 
 def get_mapping(database: engine.Database, mapping_id: str) -> Mapping:
@@ -854,18 +834,6 @@ def _is_let_through(rule: Mapping | Threshold, wanted: Filter) -> bool:
     if wanted.service_id is not None:
         return rule.service_id == wanted.service_id
     return wanted.field_id in (None, rule.field_id)
-
-
-def _is_wanted(mapping: Mapping, wanted: MappingFilter, zone: datetime.tzinfo) -> bool:
-    for role in ('created_by', 'updated_by', 'deleted_by'):
-        if getattr(wanted, role) not in (None, getattr(mapping, role)):
-            return False
-    if wanted.description is not None:
-        if wanted.description.casefold() not in (mapping.description or '').casefold():
-            return False
-    if wanted.active_at is None:
-        return True
-    return dates.is_active(mapping.start, mapping.end, wanted.active_at, zone)
 
 
 def _read_mapping(session: orm.Session, mapping_id: str) -> Mapping:

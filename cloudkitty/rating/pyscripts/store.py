@@ -23,6 +23,7 @@ from cloudkitty.db import engine
 from cloudkitty.db import rule_actors
 from cloudkitty.db import rule_revision
 from cloudkitty.db import texts
+from cloudkitty.rating import dated
 from cloudkitty.rating import dates
 from cloudkitty.rating.pyscripts import models
 
@@ -67,27 +68,6 @@ class Script:
     created_by: str
     updated_by: str | None
     deleted_by: str | None
-
-
-@dataclasses.dataclass(frozen=True)
-class ScriptFilter:
-    """Which scripts to list.
-
-    :ivar deleted: those that were deleted as well.
-    :ivar start: they start then or later.
-    :ivar end: they end before then; those without an end do not.
-    :ivar description: is part of theirs, in whatever case.
-    :ivar active_at: only those in force at that instant (aware).
-    """
-
-    deleted: bool = False
-    start: datetime.datetime | None = None
-    end: datetime.datetime | None = None
-    created_by: str | None = None
-    updated_by: str | None = None
-    deleted_by: str | None = None
-    description: str | None = None
-    active_at: datetime.datetime | None = None
 
 
 class NoSuchScript(errors.NotFound):
@@ -145,18 +125,12 @@ def create_script(
     return rule_revision.change(database, create)
 
 
-def list_scripts(database: engine.Database, wanted: ScriptFilter, zone: datetime.tzinfo) -> list[Script]:
+def list_scripts(database: engine.Database, wanted: dated.Filter, zone: datetime.tzinfo) -> list[Script]:
     """Return the scripts that *wanted* lets through, in the order in which they were made and are run."""
-    query = _select().order_by(models.Script.id)
-    if not wanted.deleted or wanted.active_at is not None:
-        query = query.where(models.Script.deleted.is_(None))
-    if wanted.start is not None:
-        query = query.where(models.Script.start >= dates.to_local('start', wanted.start, zone))
-    if wanted.end is not None:
-        query = query.where(models.Script.end < dates.to_local('end', wanted.end, zone))
+    query = dated.narrow(_select(), models.Script, wanted, zone).order_by(models.Script.id)
     with database.reader() as session:
         found = [_to_script(*row) for row in session.execute(query)]
-    return [script for script in found if _is_wanted(script, wanted, zone)]
+    return [script for script in found if dated.is_wanted(script, wanted, zone)]
 
 
 def get_script(database: engine.Database, script_id: str) -> Script:
@@ -317,16 +291,6 @@ def _refuse_taken_name(session: orm.Session, name: str) -> None:
     for row in rows:
         if row.name == name:
             raise NameTaken(name, row.script_id)
-
-
-def _is_wanted(script: Script, wanted: ScriptFilter, zone: datetime.tzinfo) -> bool:
-    for role in ('created_by', 'updated_by', 'deleted_by'):
-        if getattr(wanted, role) not in (None, getattr(script, role)):
-            return False
-    if wanted.description is not None:
-        if wanted.description.casefold() not in (script.description or '').casefold():
-            return False
-    return wanted.active_at is None or dates.is_active(script.start, script.end, wanted.active_at, zone)
 
 
 def _to_script(row: models.Script, actors: rule_actors.RuleActors | None) -> Script:

@@ -19,6 +19,7 @@ from cloudkitty import usage
 from cloudkitty.db import rating_modules
 from cloudkitty.db import rule_sets
 from cloudkitty.rating import chain
+from cloudkitty.rating import dated
 from cloudkitty.rating import hash
 from cloudkitty.rating import jail
 from cloudkitty.rating import noop
@@ -95,7 +96,7 @@ def test_window_is_half_open_and_local(database, runner):
     zone = load(database, runner).zone
     local = period.from_epoch(BEGIN).astimezone(zone).replace(tzinfo=None)
     add(database, 'own', EACH + 'point["rating"]["price"] = 1', local + datetime.timedelta(hours=1))
-    (script,) = store.list_scripts(database, store.ScriptFilter(), zone)
+    (script,) = store.list_scripts(database, dated.Filter(), zone)
     with database.writer() as session:
         row = session.get(models.Script, 1)
         row.end = local + datetime.timedelta(hours=3)
