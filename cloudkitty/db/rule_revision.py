@@ -2,7 +2,9 @@
 """A number that grows with every change of rules or modules, by which workers know that theirs are old."""
 
 from collections.abc import Callable
+from typing import Any
 from typing import TypeVar
+import weakref
 
 from oslo_db import exception as db_exc
 import sqlalchemy
@@ -81,5 +83,12 @@ def read_settled(database: engine.Database, revision: int, read: Callable[[], Re
     return in_turn(database, lambda session: (read(), current(database)))
 
 
+#: Engines whose database has the table: it is not looked for again with every change.
+_SEEN: 'weakref.WeakSet[Any]' = weakref.WeakSet()
+
+
 def _is_there(session: orm.Session) -> bool:
-    return sqlalchemy.inspect(session.connection()).has_table(RuleRevision.__tablename__)
+    bind = session.get_bind()
+    if bind not in _SEEN and sqlalchemy.inspect(session.connection()).has_table(RuleRevision.__tablename__):
+        _SEEN.add(bind)
+    return bind in _SEEN
