@@ -104,7 +104,7 @@ def conf(programs, server, url):
 
 def test_every_command_takes_it_and_the_service_starts(programs, conf, url):
     done = programs.run('cloudkitty-dbsync', 'upgrade', conf=conf)
-    assert (done.returncode, done.stderr.count('Running upgrade')) == (0, 14)
+    assert (done.returncode, done.stderr.count('Running upgrade')) == (0, 17)
     done = programs.run('cloudkitty-storage-init', conf=conf)
     assert done.returncode == 0
     assert 'Running upgrade c703a1bad612 -> d875621d0384' in done.stderr

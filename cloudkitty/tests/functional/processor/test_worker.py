@@ -381,6 +381,7 @@ def test_database_without_tables_is_no_reason_to_end(empty_database, caplog):
         'source': None,
         'metrics': (),
         'modules': None,
+        'skips': None,
         'identity': samples.IDENTITY,
         'limits': planner.Limits(1, 1),
         'zone': period.UTC,
