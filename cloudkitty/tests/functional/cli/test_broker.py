@@ -99,8 +99,17 @@ class Talk:
         wait_until(is_heard, 120)
         return time.time()
 
+    def settle(self):
+        """Wait until nobody has heard of anything for a second: what was sent before may still be on its way."""
+        count, since = -1, time.monotonic()
+        while time.monotonic() < since + 1:
+            if len(self.heard()) != count:
+                count, since = len(self.heard()), time.monotonic()
+            time.sleep(0.05)
+
     def measure(self, count=5):
         """Return the milliseconds from answer to reload of so many single changes, the slowest worker's."""
+        self.settle()
         result = []
         for _ in range(count):
             before = len(self.heard())
@@ -136,6 +145,7 @@ def test_idle_workers_wake_at_once_also_after_the_broker_was_away(cloud, node):
         wait_until(lambda: not count_unrated(cloud))
         print('s until what had no price has one: %.1f' % (time.monotonic() - begin))
 
+        talk.settle()
         node.stop()
         before = len(talk.heard())
         away = [talk.change()[1] for _ in range(10)]
