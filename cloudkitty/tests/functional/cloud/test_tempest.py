@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The integration tests that OpenStack has for the rating service, on a real Keystone: those of v1."""
 
+import os
 import re
 import subprocess
 
@@ -44,7 +45,9 @@ def test_integration_tests_pass(cloud, tmp_path):
     test_client.install_of_others('tempest')
     for role in ('member', 'reader'):
         cloud.create_role(role)
-    subprocess.run([PROGRAM, 'init', tmp_path / 'workspace'], check=True, capture_output=True)
+    # It remembers workspaces by name, at home.
+    environment = {**os.environ, 'HOME': str(tmp_path)}
+    subprocess.run([PROGRAM, 'init', tmp_path / 'workspace'], check=True, capture_output=True, env=environment)
     with guarded.make_api(cloud, 'cloudkitty-of-tempest') as api:
         arguments = ('--config-file', str(api.config_file), '-p', '0', '-b', '127.0.0.1')
         with test_command.serve(*arguments) as (_, port, _):
@@ -67,6 +70,7 @@ def test_integration_tests_pass(cloud, tmp_path):
                 capture_output=True,
                 text=True,
                 check=False,
+                env=environment,
             )
     assert done.returncode == 0, done.stdout
     assert int(re.search(r'Passed: (\d+)', done.stdout)[1]) >= 30, done.stdout
