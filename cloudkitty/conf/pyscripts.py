@@ -30,7 +30,7 @@ OPTS = [
         'network',
         default=True,
         help='Whether scripts may use the network. Where it is false and the kernel has no means to keep them from it, '
-        'no script is run, and what it was to rate stays unrated.',
+        'no script is run, and what scripts are for is not rated.',
     ),
     cfg.ListOpt(
         'environment',

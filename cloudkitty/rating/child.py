@@ -311,6 +311,9 @@ def _read_value(value: Any, what: str) -> Any:
         return value
     if kind is float and value - value == 0:
         return value
+    if kind is Decimal and value.is_finite():
+        # Some sources give their attributes so.
+        return value
     if isinstance(value, dict):
         return {_read_name(name, what): _read_value(item, what) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -21,6 +21,7 @@ from cloudkitty import series
 from cloudkitty import usage as usages
 from cloudkitty.rating import base
 from cloudkitty.rating import classic
+from cloudkitty.rating import jail as jails
 from cloudkitty.rating import troubles
 
 LOG = log.getLogger(__name__)
@@ -81,6 +82,9 @@ def run(links: Sequence[Link], entries: Sequence[Entry], quote: bool = False) ->
 def _run_together(link: Link, module: base.FrameModule, entries: Sequence[Entry]) -> None:
     try:
         results = module.rate([(entry.scope_id, entry.frame) for entry in entries])
+    except jails.NoChild:
+        # It is not the scripts that failed: the batch waits.
+        raise
     except Exception as error:
         for entry in entries:
             entry.error = ModuleFailed('Module %s: %s: %s' % (link.name, type(error).__name__, error))

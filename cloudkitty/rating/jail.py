@@ -29,6 +29,8 @@ from typing import Any
 
 from oslo_log import log
 
+from cloudkitty import errors
+
 LOG = log.getLogger(__name__)
 
 _CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'child.py')
@@ -102,8 +104,11 @@ class Failure:
     text: str
 
 
-class NoChild(Exception):
-    """No child can be started; the text says why."""
+class NoChild(errors.Unavailable):
+    """No child can be started: nothing is known about the scripts, and what they are for has to wait."""
+
+    def __init__(self) -> None:
+        super().__init__('Scripts cannot be run just now.')
 
 
 def from_options(conf: Any) -> 'Jail':
@@ -138,7 +143,10 @@ class Jail:
         self._patience = _Patience(clock)
 
     def run(self, programs: Sequence[Program], tasks: Sequence[Task]) -> list[Any]:
-        """Return the result of each of *tasks*, or its :class:`Failure`; one exchange with a child unless it ends."""
+        """Return the result of each of *tasks*, or its :class:`Failure`; one exchange with a child unless it ends.
+
+        Raises :class:`NoChild`.
+        """
         results: list[Any] = []
         with self._free:
             while len(results) < len(tasks):
@@ -160,9 +168,6 @@ class Jail:
                     if stop.is_late:
                         self._patience.note(program, rest[stop.done].owner, stop.line)
                     results.append(_to_failure(program, stop.line, stop.text))
-                except NoChild as error:
-                    LOG.error('Scripts cannot be run: %s', error)
-                    results += [Failure('scripts cannot be run: %s' % error)] * (len(tasks) - len(results))
         return results
 
     @contextlib.contextmanager
@@ -292,7 +297,8 @@ class _Child:
         except OSError as error:
             self._wire.close()
             self._last_words.close()
-            raise NoChild(str(error)) from error
+            LOG.error('Scripts cannot be run: %s', error)
+            raise NoChild from error
         finally:
             theirs.close()
             their_words.close()
@@ -301,10 +307,12 @@ class _Child:
             word, *arguments = self._read()
         except _BROKEN as error:
             self.close()
-            raise NoChild('the child did not start, %s.' % self._describe_end()) from error
+            LOG.error('Scripts cannot be run: their process %s.', self._describe_end())
+            raise NoChild from error
         if word != 'ready':
             self.close()
-            raise NoChild(str(arguments[0]) if arguments else 'the child did not start.')
+            LOG.error('Scripts cannot be run: %s', arguments[0] if arguments else word)
+            raise NoChild
 
     def is_alive(self) -> bool:
         return self._process.poll() is None

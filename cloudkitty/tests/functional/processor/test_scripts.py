@@ -11,6 +11,7 @@ from cloudkitty import coverage
 from cloudkitty import period
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import rating_modules
+from cloudkitty.rating import jail
 from cloudkitty.rating import pyscripts
 from cloudkitty.rating import skips
 from cloudkitty.rating.pyscripts import store
@@ -68,6 +69,17 @@ def test_cells_of_a_failing_script_are_unrated_until_it_is_mended(database, sour
     assert cloud.failures() == []
     # Three hours at 5, two at 7 for a; all five by the better script for b.
     assert (cloud.bill('a'), cloud.bill('b')) == (29, 35)
+
+
+def test_scope_waits_while_no_script_can_be_run(sqlite, monkeypatch):
+    cloud = make(sqlite, 'a', source='data["usage"]["cpu"][0]["rating"]["price"] = 7')
+    with monkeypatch.context() as patch:
+        patch.setattr(jail, '_python', lambda: '/nonexistent/python')
+        cloud.run()
+    assert cloud.statuses('a', 'cpu') == [] and cloud.clock_of('a') == -1
+    cloud.run(hours=1)
+    assert cloud.statuses('a', 'cpu') == ['rated'] * 2
+    assert cloud.bill('a') == 20
 
 
 def test_new_types_and_points_are_stored_and_said_to_be_altered(database):
