@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The OpenAPI description is that of the live routes, and what it says holds."""
 
-import random
 import re
 
 import openapi_spec_validator
@@ -10,6 +9,9 @@ import yaml
 
 from cloudkitty.tests import fuzz
 from cloudkitty.tests import routes
+
+#: The same requests each time: what a change breaks is to be seen with that change. ``tools/fuzz`` makes up others.
+SEED = 20261125
 
 
 @pytest.fixture(scope='module')
@@ -76,10 +78,9 @@ def test_names_of_operations_are_unique(description):
 
 
 def test_what_it_leads_to_is_never_a_server_error(database_url, tmp_path):
-    seed = random.randrange(10**9)
     path = tmp_path / 'output'
     with path.open('w') as output:
-        is_fine = fuzz.run(1500, seed, database_url, output)
+        is_fine = fuzz.run(1500, SEED, database_url, output)
     words = path.read_text()
-    assert is_fine, 'tools/fuzz --seed %d\n%s' % (seed, words)
+    assert is_fine, 'tools/fuzz --seed %d\n%s' % (SEED, words)
     assert '200: ' in words and '201: ' in words and '400: ' in words

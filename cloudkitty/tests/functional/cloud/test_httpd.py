@@ -142,6 +142,6 @@ def test_reload_under_load(served, reload):
     else:
         # What mod_wsgi refuses while it has no processes, it refuses by itself.
         assert all(status in (500, 503) and text.startswith('<!DOCTYPE') for status, text in others), others
-        assert sum(others.values()) < 0.05 * sum(load.answers.values())
+        assert sum(others.values()) < 0.2 * sum(load.answers.values())
     units = {metric['metric_id']: metric['unit'] for metric in ask(served, '/v1/info/metrics').json()['metrics']}
     assert units['image.size'] == unit, server.log()
