@@ -51,14 +51,14 @@ class ScriptRequest:
 class Script:
     """A script.
 
-    :ivar data: its source.
+    :ivar data: its source; None: what the table has is none.
     :ivar checksum: hexadecimal digest of the source: SHA-512, or SHA-1 where a release of old wrote it.
     :ivar deleted: when it was deleted; None: it was not.
     """
 
     id: str
     name: str
-    data: str
+    data: str | None
     checksum: str
     created_at: datetime.datetime
     start: datetime.datetime
@@ -106,6 +106,7 @@ def create_script(
 
     def create(session: orm.Session) -> Script:
         _refuse_taken_name(session, request.name)
+        _release_name(session, request.name)
         row = models.Script(
             script_id=str(uuid.uuid4()),
             name=request.name,
@@ -293,17 +294,42 @@ def _refuse_taken_name(session: orm.Session, name: str) -> None:
             raise NameTaken(name, row.script_id)
 
 
+def _release_name(session: orm.Session, name: str) -> None:
+    """Have deleted scripts give *name* back where the table still has the unique of old on it.
+
+    Others left it on SQLite, and their chain gets no revision of ours: the table is taken as it is.
+    """
+    deleted = sqlalchemy.select(models.Script).where(models.Script.name == name, models.Script.deleted.is_not(None))
+    rows = session.scalars(deleted).all()
+    if rows and _is_name_unique(session):
+        for row in rows:
+            # Its id keeps it apart from others of that name.
+            row.name = '%s (%s)' % (row.name[: LONGEST['name'] - len(row.script_id) - 3], row.script_id)
+        session.flush()
+
+
+def _is_name_unique(session: orm.Session) -> bool:
+    inspector = sqlalchemy.inspect(session.connection())
+    table = models.Script.__tablename__
+    indexes = [index for index in inspector.get_indexes(table) if index['unique']]
+    return any(found['column_names'] == ['name'] for found in (*inspector.get_unique_constraints(table), *indexes))
+
+
 def _to_script(row: models.Script, actors: rule_actors.RuleActors | None) -> Script:
     def actor(role: str) -> Any:
         return getattr(actors, role, None) or getattr(row, role)
 
-    source = read_source(row.name, row.data)
+    try:
+        source: str | None = read_source(row.name, row.data)
+    except ValueError:
+        # It can be shown and deleted all the same.
+        source = None
     return Script(
         id=row.script_id,
         name=row.name,
         data=source,
         # Databases of release 25 on MySQL may have none.
-        checksum=row.checksum or _checksum(source),
+        checksum=row.checksum or _checksum(source or ''),
         created_at=row.created_at,
         # Others may have written parts of a second, which rate nothing.
         start=row.start.replace(microsecond=0),
