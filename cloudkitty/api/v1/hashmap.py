@@ -18,15 +18,18 @@ from cloudkitty import period
 from cloudkitty.api import rest
 from cloudkitty.api import types
 from cloudkitty.db import engine
+from cloudkitty.rating.hashmap import mappings
 from cloudkitty.rating.hashmap import module
 from cloudkitty.rating.hashmap import pricing
-from cloudkitty.rating.hashmap import store
+from cloudkitty.rating.hashmap import rows
+from cloudkitty.rating.hashmap import services
+from cloudkitty.rating.hashmap import thresholds
 
 KINDS = [kind.value for kind in pricing.Kind]
 KIND = types.Choice(*KINDS)
-COST = types.Amount(store.COST_DIGITS[1], Decimal(10) ** store.COST_DIGITS[0], is_exact=True)
+COST = types.Amount(rows.COST_DIGITS[1], Decimal(10) ** rows.COST_DIGITS[0], is_exact=True)
 #: Clients send what is left of an addition of floats, such as 2.8499999999999996.
-LEVEL = types.Amount(store.LEVEL_DIGITS[1], Decimal(10) ** store.LEVEL_DIGITS[0])
+LEVEL = types.Amount(thresholds.LEVEL_DIGITS[1], Decimal(10) ** thresholds.LEVEL_DIGITS[0])
 DATE = types.LocalDate()
 END = types.LocalDate(is_end=True)
 
@@ -106,23 +109,23 @@ class ServicesController(rest.Controller):
     @rest.expose(ServiceCollection)
     def get_all(self) -> ServiceCollection:
         """Return every service."""
-        return ServiceCollection(services=[_show_service(found) for found in store.list_services(_database())])
+        return ServiceCollection(services=[_show_service(found) for found in services.list_services(_database())])
 
     @rest.expose(Service, types.text)
     def get_one(self, service_id: str) -> Service:
         """Return a service."""
-        return _show_service(store.get_service(_database(), service_id))
+        return _show_service(services.get_service(_database(), service_id))
 
     @rest.expose(Service, body=Service, status=201)
     def post(self, service: Service) -> Service:
         """Make a service."""
-        made = store.create_service(_database(), service.name)
+        made = services.create_service(_database(), service.name)
         return _announce(made.id, _show_service(made))
 
     @rest.expose(None, types.text, status=204)
     def delete(self, service_id: str) -> None:
         """Delete a service with all that hangs on it."""
-        store.delete_service(_database(), service_id)
+        services.delete_service(_database(), service_id)
         _tell_processors()
 
     @rest.expose(FieldCollection, types.text)
@@ -133,7 +136,7 @@ class ServicesController(rest.Controller):
     @rest.expose(MappingCollection, types.text)
     def get_mappings(self, service_id: str) -> MappingCollection:
         """Return the mappings of the service itself."""
-        return _list_mappings(store.MappingFilter(service_id=service_id))
+        return _list_mappings(mappings.MappingFilter(service_id=service_id))
 
 
 class FieldsController(rest.Controller):
@@ -145,18 +148,18 @@ class FieldsController(rest.Controller):
     @rest.expose(Field, types.text)
     def get_one(self, field_id: str) -> Field:
         """Return a field."""
-        return _show_field(store.get_field(_database(), field_id))
+        return _show_field(services.get_field(_database(), field_id))
 
     @rest.expose(Field, body=Field, status=201)
     def post(self, field: Field) -> Field:
         """Make a field."""
-        made = store.create_field(_database(), field.service_id, field.name)
+        made = services.create_field(_database(), field.service_id, field.name)
         return _announce(made.id, _show_field(made))
 
     @rest.expose(None, types.text, status=204)
     def delete(self, field_id: str) -> None:
         """Delete a field with its rules."""
-        store.delete_field(_database(), field_id)
+        services.delete_field(_database(), field_id)
         _tell_processors()
 
 
@@ -166,34 +169,34 @@ class GroupsController(rest.Controller):
     @rest.expose(GroupCollection)
     def get_all(self) -> GroupCollection:
         """Return every group."""
-        return GroupCollection(groups=[_show_group(found) for found in store.list_groups(_database())])
+        return GroupCollection(groups=[_show_group(found) for found in services.list_groups(_database())])
 
     @rest.expose(Group, types.text)
     def get_one(self, group_id: str) -> Group:
         """Return a group."""
-        return _show_group(store.get_group(_database(), group_id))
+        return _show_group(services.get_group(_database(), group_id))
 
     @rest.expose(Group, body=Group, status=201)
     def post(self, group: Group) -> Group:
         """Make a group."""
-        made = store.create_group(_database(), group.name)
+        made = services.create_group(_database(), group.name)
         return _announce(made.id, _show_group(made))
 
     @rest.expose(None, types.text, types.boolean, status=204)
     def delete(self, group_id: str, recursive: bool = False) -> None:
         """Delete a group, with its rules or without."""
-        store.delete_group(_database(), group_id, recursive)
+        services.delete_group(_database(), group_id, recursive)
         _tell_processors()
 
     @rest.expose(MappingCollection, types.text)
     def get_mappings(self, group_id: str) -> MappingCollection:
         """Return the mappings of a group."""
-        return _list_mappings(store.MappingFilter(group_id=group_id))
+        return _list_mappings(mappings.MappingFilter(group_id=group_id))
 
     @rest.expose(ThresholdCollection, types.text)
     def get_thresholds(self, group_id: str) -> ThresholdCollection:
         """Return the thresholds of a group."""
-        return _list_thresholds(store.Filter(group_id=group_id))
+        return _list_thresholds(rows.Filter(group_id=group_id))
 
 
 class MappingsController(rest.Controller):
@@ -239,7 +242,7 @@ class MappingsController(rest.Controller):
         if not all and service_id is field_id is group_id is None:
             raise errors.BadRequest('One of service_id, field_id and group_id is missing.')
         return _list_mappings(
-            store.MappingFilter(
+            mappings.MappingFilter(
                 service_id=service_id,
                 field_id=field_id,
                 group_id=group_id,
@@ -260,19 +263,19 @@ class MappingsController(rest.Controller):
     @rest.expose(Mapping, types.text)
     def get_one(self, mapping_id: str) -> Mapping:
         """Return a mapping, a deleted one too."""
-        return _show_mapping(store.get_mapping(_database(), mapping_id))
+        return _show_mapping(mappings.get_mapping(_database(), mapping_id))
 
     @rest.expose(Group, types.text)
     def get_group(self, mapping_id: str) -> Group:
         """Return the group of a mapping."""
-        return _show_group(store.get_group_of_mapping(_database(), mapping_id))
+        return _show_group(mappings.get_group_of_mapping(_database(), mapping_id))
 
     @rest.expose(Mapping, types.boolean, body=Mapping, status=201)
     def post(self, force: bool = False, mapping: Any = None) -> Mapping:
         """Make a mapping; with *force* it may start in the past."""
         request = _read_mapping(mapping)
         found = rest.deployment()
-        made = store.create_mapping(found.database, request, rest.caller().actor, _now(), found.zone, force)
+        made = mappings.create_mapping(found.database, request, rest.caller().actor, _now(), found.zone, force)
         return _announce(made.id, _show_mapping(made))
 
     @rest.expose(None, types.text, body=Mapping, status=302)
@@ -280,7 +283,7 @@ class MappingsController(rest.Controller):
         """Change a mapping. A client follows the redirection with the same request: the second changes nothing."""
         found = rest.deployment()
         request = _read_mapping(mapping)
-        store.update_mapping(found.database, mapping_id, request, rest.caller().actor, _now(), found.zone)
+        mappings.update_mapping(found.database, mapping_id, request, rest.caller().actor, _now(), found.zone)
         rest.point_to(mapping_id)
         _tell_processors()
 
@@ -288,7 +291,7 @@ class MappingsController(rest.Controller):
     def delete(self, mapping_id: str) -> None:
         """Delete a mapping: it rates nothing any more."""
         found = rest.deployment()
-        store.delete_mapping(found.database, mapping_id, rest.caller().actor, _now(), found.zone)
+        mappings.delete_mapping(found.database, mapping_id, rest.caller().actor, _now(), found.zone)
         _tell_processors()
 
 
@@ -307,7 +310,7 @@ class ThresholdsController(rest.Controller):
     ) -> ThresholdCollection:
         """Return the thresholds that the arguments let through; without any all."""
         return _list_thresholds(
-            store.Filter(
+            rows.Filter(
                 service_id=service_id,
                 field_id=field_id,
                 group_id=group_id,
@@ -320,30 +323,30 @@ class ThresholdsController(rest.Controller):
     @rest.expose(Threshold, types.text)
     def get_one(self, threshold_id: str) -> Threshold:
         """Return a threshold."""
-        return _show_threshold(store.get_threshold(_database(), threshold_id))
+        return _show_threshold(thresholds.get_threshold(_database(), threshold_id))
 
     @rest.expose(Group, types.text)
     def get_group(self, threshold_id: str) -> Group:
         """Return the group of a threshold."""
-        return _show_group(store.get_group_of_threshold(_database(), threshold_id))
+        return _show_group(thresholds.get_group_of_threshold(_database(), threshold_id))
 
     @rest.expose(Threshold, body=Threshold, status=201)
     def post(self, threshold: Threshold) -> Threshold:
         """Make a threshold."""
-        made = store.create_threshold(_database(), _read_threshold(threshold))
+        made = thresholds.create_threshold(_database(), _read_threshold(threshold))
         return _announce(made.id, _show_threshold(made))
 
     @rest.expose(None, types.text, body=Threshold, status=302)
     def put(self, threshold_id: str, threshold: Threshold) -> None:
         """Replace a threshold. A client follows the redirection with the same request: the second changes nothing."""
-        store.update_threshold(_database(), threshold_id, _read_threshold(threshold))
+        thresholds.update_threshold(_database(), threshold_id, _read_threshold(threshold))
         rest.point_to(threshold_id)
         _tell_processors()
 
     @rest.expose(None, types.text, status=204)
     def delete(self, threshold_id: str) -> None:
         """Delete a threshold for good."""
-        store.delete_threshold(_database(), threshold_id)
+        thresholds.delete_threshold(_database(), threshold_id)
         _tell_processors()
 
 
@@ -386,33 +389,33 @@ def _tell_processors() -> None:
 
 
 def _list_fields(service_id: str) -> FieldCollection:
-    return FieldCollection(fields=[_show_field(found) for found in store.list_fields(_database(), service_id)])
+    return FieldCollection(fields=[_show_field(found) for found in services.list_fields(_database(), service_id)])
 
 
-def _list_mappings(wanted: store.MappingFilter) -> MappingCollection:
+def _list_mappings(wanted: mappings.MappingFilter) -> MappingCollection:
     found = rest.deployment()
-    rules = store.list_mappings(found.database, wanted, found.zone)
+    rules = mappings.list_mappings(found.database, wanted, found.zone)
     return MappingCollection(mappings=[_show_mapping(rule) for rule in rules])
 
 
-def _list_thresholds(wanted: store.Filter) -> ThresholdCollection:
-    rules = store.list_thresholds(_database(), wanted)
+def _list_thresholds(wanted: rows.Filter) -> ThresholdCollection:
+    rules = thresholds.list_thresholds(_database(), wanted)
     return ThresholdCollection(thresholds=[_show_threshold(rule) for rule in rules])
 
 
-def _show_service(found: store.Service) -> Service:
+def _show_service(found: services.Service) -> Service:
     return Service(service_id=found.id, name=found.name)
 
 
-def _show_field(found: store.Field) -> Field:
+def _show_field(found: services.Field) -> Field:
     return Field(field_id=found.id, name=found.name, service_id=found.service_id)
 
 
-def _show_group(found: store.Group) -> Group:
+def _show_group(found: services.Group) -> Group:
     return Group(group_id=found.id, name=found.name)
 
 
-def _show_mapping(found: store.Mapping) -> Mapping:
+def _show_mapping(found: mappings.Mapping) -> Mapping:
     return Mapping(
         mapping_id=found.id,
         value=found.value,
@@ -434,7 +437,7 @@ def _show_mapping(found: store.Mapping) -> Mapping:
     )
 
 
-def _show_threshold(found: store.Threshold) -> Threshold:
+def _show_threshold(found: thresholds.Threshold) -> Threshold:
     return Threshold(
         threshold_id=found.id,
         level=found.level,
@@ -447,8 +450,8 @@ def _show_threshold(found: store.Threshold) -> Threshold:
     )
 
 
-def _read_mapping(given: Mapping) -> store.MappingRequest:
-    return store.MappingRequest(
+def _read_mapping(given: Mapping) -> mappings.MappingRequest:
+    return mappings.MappingRequest(
         cost=given.cost,
         kind=_read_kind(given),
         value='' if given.value is wsme.Unset else given.value,
@@ -463,8 +466,8 @@ def _read_mapping(given: Mapping) -> store.MappingRequest:
     )
 
 
-def _read_threshold(given: Threshold) -> store.ThresholdRequest:
-    return store.ThresholdRequest(
+def _read_threshold(given: Threshold) -> thresholds.ThresholdRequest:
+    return thresholds.ThresholdRequest(
         level=given.level,
         cost=given.cost,
         kind=_read_kind(given),

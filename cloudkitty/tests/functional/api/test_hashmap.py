@@ -16,8 +16,9 @@ from cloudkitty.api import app
 from cloudkitty.db import rule_revision
 from cloudkitty.rating import chain
 from cloudkitty.rating.hash import HashMap
+from cloudkitty.rating.hashmap import mappings
 from cloudkitty.rating.hashmap import pricing
-from cloudkitty.rating.hashmap import store
+from cloudkitty.rating.hashmap import thresholds
 from cloudkitty.tests.functional.api.deployment import ask
 from cloudkitty.tests.functional.rating import test_chain
 from cloudkitty.tests.unit.rating.hashmap import rules
@@ -203,8 +204,15 @@ MEMBERS = {
     '/services': ('service_id', 'name'),
     '/fields': ('field_id', 'name', 'service_id'),
     '/groups': ('group_id', 'name', 'recursive'),
-    '/mappings': [*store.MappingRequest.__dataclass_fields__, 'mapping_id', 'type', 'deleted', 'created_by', 'force'],
-    '/thresholds': [*store.ThresholdRequest.__dataclass_fields__, 'threshold_id', 'type'],
+    '/mappings': [
+        *mappings.MappingRequest.__dataclass_fields__,
+        'mapping_id',
+        'type',
+        'deleted',
+        'created_by',
+        'force',
+    ],
+    '/thresholds': [*thresholds.ThresholdRequest.__dataclass_fields__, 'threshold_id', 'type'],
 }
 
 
@@ -251,7 +259,7 @@ def test_values_that_make_no_sense_break_nothing(api):
 
 def test_queries_that_make_no_sense_break_nothing(api):
     make_some(api)
-    filters = [*store.MappingFilter.__dataclass_fields__, 'is_active', 'all']
+    filters = [*mappings.MappingFilter.__dataclass_fields__, 'is_active', 'all']
     texts = [value for value in list_nasty(api) if isinstance(value, str) and len(value) < 1000 and value != '\ud800']
     for text in texts:
         quoted = urllib.parse.quote(text, safe='')

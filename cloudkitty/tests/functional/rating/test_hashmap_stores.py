@@ -15,9 +15,12 @@ from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.db import ledger_models
 from cloudkitty.db import rule_revision
+from cloudkitty.rating.hashmap import mappings
 from cloudkitty.rating.hashmap import models
 from cloudkitty.rating.hashmap import pricing
-from cloudkitty.rating.hashmap import store
+from cloudkitty.rating.hashmap import rows
+from cloudkitty.rating.hashmap import services
+from cloudkitty.rating.hashmap import thresholds
 
 PARIS = zoneinfo.ZoneInfo('Europe/Paris')
 NOW = datetime.datetime(2026, 6, 1, 10, 0, 0, 250000, tzinfo=period.UTC)
@@ -36,37 +39,39 @@ class Rules:
 
     def __init__(self, database):
         self.database = database
-        self.service = store.create_service(database, 'instance')
-        self.field = store.create_field(database, self.service.id, 'flavor')
+        self.service = services.create_service(database, 'instance')
+        self.field = services.create_field(database, self.service.id, 'flavor')
 
     def group(self, name):
-        return store.create_group(self.database, name).id
+        return services.create_group(self.database, name).id
 
     def map(self, cost=1, actor='me', now=NOW, force=False, **members):
         if not {'service_id', 'field_id'} & set(members):
             members['field_id'] = self.field.id
         if members.get('field_id'):
             members.setdefault('value', 'xl')
-        request = store.MappingRequest(Decimal(cost), **members)
-        return store.create_mapping(self.database, request, actor, now, PARIS, force)
+        request = mappings.MappingRequest(Decimal(cost), **members)
+        return mappings.create_mapping(self.database, request, actor, now, PARIS, force)
 
     def update(self, mapping, now=NOW, actor='me', **members):
         members.setdefault('cost', mapping.cost)
-        return store.update_mapping(self.database, mapping.id, store.MappingRequest(**members), actor, now, PARIS)
+        return mappings.update_mapping(self.database, mapping.id, mappings.MappingRequest(**members), actor, now, PARIS)
 
     def delete(self, mapping, actor='me'):
-        store.delete_mapping(self.database, mapping.id, actor, NOW, PARIS)
+        mappings.delete_mapping(self.database, mapping.id, actor, NOW, PARIS)
 
     def level(self, level, cost=1, **members):
         if not {'service_id', 'field_id'} & set(members):
             members['service_id'] = self.service.id
-        return store.create_threshold(self.database, store.ThresholdRequest(Decimal(level), Decimal(cost), **members))
+        return thresholds.create_threshold(
+            self.database, thresholds.ThresholdRequest(Decimal(level), Decimal(cost), **members)
+        )
 
     def mappings(self, **wanted):
-        return store.list_mappings(self.database, store.MappingFilter(**wanted), PARIS)
+        return mappings.list_mappings(self.database, mappings.MappingFilter(**wanted), PARIS)
 
     def thresholds(self, **wanted):
-        return store.list_thresholds(self.database, store.Filter(**wanted))
+        return thresholds.list_thresholds(self.database, rows.Filter(**wanted))
 
     @property
     def revision(self):
@@ -86,7 +91,7 @@ def quick(sqlite):
 
 def whole(mapping):
     """Return the request that repeats what is stored."""
-    names = [field.name for field in dataclasses.fields(store.MappingRequest)]
+    names = [field.name for field in dataclasses.fields(mappings.MappingRequest)]
     return {name: getattr(mapping, name) for name in names}
 
 
@@ -94,31 +99,31 @@ def whole(mapping):
 
 
 def test_services_are_made_listed_and_read(rules):
-    second = store.create_service(rules.database, 'a volume')
-    assert store.list_services(rules.database) == [rules.service, second]
-    assert store.get_service(rules.database, second.id) == second
+    second = services.create_service(rules.database, 'a volume')
+    assert services.list_services(rules.database) == [rules.service, second]
+    assert services.get_service(rules.database, second.id) == second
     with pytest.raises(errors.NotFound, match=NOBODY):
-        store.get_service(rules.database, NOBODY)
+        services.get_service(rules.database, NOBODY)
 
 
 def test_fields_belong_to_their_service(rules):
-    other = store.create_service(rules.database, 'volume')
-    field = store.create_field(rules.database, other.id, 'flavor')
-    assert field == store.Field(field.id, 'flavor', other.id)
-    assert store.list_fields(rules.database, other.id) == [field]
-    assert store.list_fields(rules.database, 'instance') == []
-    assert store.get_field(rules.database, field.id) == field
+    other = services.create_service(rules.database, 'volume')
+    field = services.create_field(rules.database, other.id, 'flavor')
+    assert field == services.Field(field.id, 'flavor', other.id)
+    assert services.list_fields(rules.database, other.id) == [field]
+    assert services.list_fields(rules.database, 'instance') == []
+    assert services.get_field(rules.database, field.id) == field
     with pytest.raises(errors.NotFound, match=NOBODY):
-        store.get_field(rules.database, NOBODY)
+        services.get_field(rules.database, NOBODY)
     with pytest.raises(errors.BadRequest, match=NOBODY):
-        store.create_field(rules.database, NOBODY, 'flavor')
+        services.create_field(rules.database, NOBODY, 'flavor')
 
 
 def test_names_are_unique_and_the_refusal_names_the_other(rules):
     group = rules.group('net')
     for make, id_ in (
-        (lambda: store.create_service(rules.database, 'instance'), rules.service.id),
-        (lambda: store.create_field(rules.database, rules.service.id, 'flavor'), rules.field.id),
+        (lambda: services.create_service(rules.database, 'instance'), rules.service.id),
+        (lambda: services.create_field(rules.database, rules.service.id, 'flavor'), rules.field.id),
         (lambda: rules.group('net'), group),
     ):
         with pytest.raises(errors.Conflict, match=id_):
@@ -128,22 +133,22 @@ def test_names_are_unique_and_the_refusal_names_the_other(rules):
 @pytest.mark.parametrize('name', ['', 'x' * 256])
 def test_names_that_do_not_fit_are_named(rules, name):
     for make in (
-        lambda: store.create_service(rules.database, name),
-        lambda: store.create_field(rules.database, rules.service.id, name),
+        lambda: services.create_service(rules.database, name),
+        lambda: services.create_field(rules.database, rules.service.id, name),
         lambda: rules.group(name),
     ):
         with pytest.raises(errors.BadRequest, match='^name'):
             make()
-    store.create_service(rules.database, 'é' * 255)
+    services.create_service(rules.database, 'é' * 255)
 
 
 def test_ids_are_exact(rules):
     """MySQL would find them in whatever case."""
     with pytest.raises(errors.NotFound):
-        store.get_service(rules.database, rules.service.id.upper() + ' ')
+        services.get_service(rules.database, rules.service.id.upper() + ' ')
     mapping = rules.map()
     with pytest.raises(errors.NotFound):
-        store.get_mapping(rules.database, mapping.id + ' ')
+        mappings.get_mapping(rules.database, mapping.id + ' ')
     assert rules.mappings(field_id=rules.field.id + ' ') == []
 
 
@@ -152,33 +157,33 @@ def test_a_service_goes_with_all_that_hangs_on_it(rules):
     rules.map(service_id=rules.service.id)
     rules.level(1)
     rules.level(1, field_id=rules.field.id)
-    store.delete_service(rules.database, rules.service.id)
+    services.delete_service(rules.database, rules.service.id)
     with rules.database.reader() as session:
         for model in (models.Service, models.Field, models.Mapping, models.Threshold, ledger_models.RuleActors):
             assert session.scalars(sqlalchemy.select(model)).all() == []
     with pytest.raises(errors.NotFound):
-        store.delete_service(rules.database, rules.service.id)
+        services.delete_service(rules.database, rules.service.id)
 
 
 def test_a_field_goes_with_its_rules_only(rules):
     kept = rules.map(service_id=rules.service.id)
     rules.map()
     rules.level(1, field_id=rules.field.id)
-    store.delete_field(rules.database, rules.field.id)
+    services.delete_field(rules.database, rules.field.id)
     assert rules.mappings() == [kept]
     assert rules.thresholds() == []
     with pytest.raises(errors.NotFound):
-        store.delete_field(rules.database, rules.field.id)
+        services.delete_field(rules.database, rules.field.id)
 
 
 def test_rules_of_a_deleted_group_stay_without_it(rules):
     group = rules.group('net')
     mapping, threshold = rules.map(group_id=group), rules.level(1, group_id=group)
-    store.delete_group(rules.database, group)
+    services.delete_group(rules.database, group)
     assert rules.mappings() == [dataclasses.replace(mapping, group_id=None)]
     assert rules.thresholds() == [dataclasses.replace(threshold, group_id=None)]
     with pytest.raises(errors.NotFound):
-        store.delete_group(rules.database, group)
+        services.delete_group(rules.database, group)
 
 
 def test_rules_go_with_their_group_if_told(rules):
@@ -186,10 +191,10 @@ def test_rules_go_with_their_group_if_told(rules):
     kept = rules.map()
     rules.map(group_id=group)
     rules.level(1, group_id=group)
-    store.delete_group(rules.database, group, recursive=True)
+    services.delete_group(rules.database, group, recursive=True)
     assert rules.mappings(deleted=True) == [kept]
     assert rules.thresholds() == []
-    assert store.list_groups(rules.database) == []
+    assert services.list_groups(rules.database) == []
 
 
 # Mappings
@@ -208,7 +213,7 @@ def test_a_mapping_is_what_was_asked_for(rules):
         name='mine',
         description='what for',
     )
-    assert made == store.Mapping(
+    assert made == mappings.Mapping(
         id=made.id,
         value='é',
         kind=pricing.Kind.RATE,
@@ -227,9 +232,9 @@ def test_a_mapping_is_what_was_asked_for(rules):
         updated_by=None,
         deleted_by=None,
     )
-    assert store.get_mapping(rules.database, made.id) == made
+    assert mappings.get_mapping(rules.database, made.id) == made
     assert rules.mappings() == [made]
-    assert store.get_group_of_mapping(rules.database, made.id) == store.Group(group, 'net')
+    assert mappings.get_group_of_mapping(rules.database, made.id) == services.Group(group, 'net')
 
 
 def test_what_is_not_said_has_a_default(rules):
@@ -237,7 +242,7 @@ def test_what_is_not_said_has_a_default(rules):
     assert (made.kind, made.start, made.end, made.tenant_id) == (pricing.Kind.FLAT, LOCAL, None, None)
     assert len(made.name) == 32 and int(made.name, 16)
     with pytest.raises(errors.NotFound, match=made.id):
-        store.get_group_of_mapping(rules.database, made.id)
+        mappings.get_group_of_mapping(rules.database, made.id)
 
 
 def test_aware_dates_become_local(rules):
@@ -306,7 +311,7 @@ def test_a_refusal_names_what_is_wrong(quick, members, match):
 def test_costs_of_any_sign_and_the_longest_texts_are_kept(rules):
     longest = {'value': 'x' * 255, 'tenant_id': 'é' * 255, 'name': 'x' * 32, 'description': 'é' * 256}
     made = rules.map('-0.0000000000000000000000000001', **longest)
-    found = store.get_mapping(rules.database, made.id)
+    found = mappings.get_mapping(rules.database, made.id)
     assert found == made and {name: getattr(found, name) for name in longest} == longest
     assert rules.map(0).cost == 0
 
@@ -322,7 +327,7 @@ def test_characters_that_mysql_does_not_know_are_refused_there(rules):
     assert rules.mappings(filter_tenant=True, tenant_id='\U0001f600') == []
     assert rules.mappings(group_id='\U0001f600') == []
     with pytest.raises(errors.NotFound):
-        store.get_mapping(rules.database, '\U0001f600')
+        mappings.get_mapping(rules.database, '\U0001f600')
 
 
 @pytest.mark.parametrize(
@@ -384,7 +389,7 @@ def test_a_deleted_mapping_can_be_read_and_its_place_taken(rules):
     first = rules.map()
     rules.delete(first, 'somebody')
     gone = dataclasses.replace(first, deleted=LOCAL, deleted_by='somebody')
-    assert store.get_mapping(rules.database, first.id) == gone
+    assert mappings.get_mapping(rules.database, first.id) == gone
     second = rules.map()
     assert rules.mappings() == [second]
     assert rules.mappings(deleted=True) == [gone, second]
@@ -399,7 +404,7 @@ def test_actors_are_kept_whole(rules):
     made = rules.map(actor=long[0])
     rules.update(made, end=later(1), actor=long[1])
     rules.delete(made, actor=long[2])
-    found = store.get_mapping(rules.database, made.id)
+    found = mappings.get_mapping(rules.database, made.id)
     assert [found.created_by, found.updated_by, found.deleted_by] == long
     assert rules.mappings(deleted=True, deleted_by=long[2]) == [found]
     with rules.database.reader() as session:
@@ -446,7 +451,7 @@ def test_before_the_start_some_members_change(rules):
     assert found == dataclasses.replace(
         made, cost=Decimal('2.5'), start=later(3), end=later(4), description='new', updated_by='other'
     )
-    assert store.get_mapping(rules.database, made.id) == found
+    assert mappings.get_mapping(rules.database, made.id) == found
     assert rules.revision == before + 1
 
 
@@ -462,7 +467,7 @@ def test_before_the_start_dates_are_checked(quick):
         quick.update(made, start=later(-1))
     with pytest.raises(errors.BadRequest, match='^end'):
         quick.update(made, start=later(3), end=later(2))
-    assert store.get_mapping(quick.database, made.id) == made
+    assert mappings.get_mapping(quick.database, made.id) == made
 
 
 def test_an_update_does_not_make_mappings_overlap(rules):
@@ -477,7 +482,7 @@ def test_mappings_that_overlap_already_can_be_ended_and_priced_but_not_widened(r
     group = rules.group('net')
     rules.map(start=start, end=later(5))
     made = rules.map(start=start, group_id=group)
-    store.delete_group(rules.database, group)
+    services.delete_group(rules.database, group)
     if start is not None:
         assert rules.update(made, cost=Decimal(9)).cost == 9
     made = rules.update(made, cost=made.cost if start is None else Decimal(9), end=later(3))
@@ -514,7 +519,7 @@ def test_after_the_start_only_the_end_changes(quick, member, value):
         'You are allowed to update only the attribute [end] as this rule is already running as it started on ' in text
     )
     assert text.endswith('[2026-06-01T12:00:00].')
-    assert quick.revision == before and store.get_mapping(quick.database, made.id) == made
+    assert quick.revision == before and mappings.get_mapping(quick.database, made.id) == made
 
 
 def test_after_the_start_the_end_can_be_set_once(rules):
@@ -607,7 +612,7 @@ def test_a_list_is_one_query(rules, count):
         rules.level(number)
     statements = []
     sqlalchemy.event.listen(rules.database.engine, 'before_cursor_execute', lambda *args: statements.append(args[2]))
-    for read in (rules.mappings, rules.thresholds, lambda: store.list_fields(rules.database, rules.service.id)):
+    for read in (rules.mappings, rules.thresholds, lambda: services.list_fields(rules.database, rules.service.id)):
         read()
     assert len([statement for statement in statements if statement.startswith('SELECT')]) == 3
 
@@ -620,7 +625,7 @@ def test_a_threshold_is_what_was_asked_for(rules):
     made = rules.level(
         '123456789012.12345678', '-1.5', kind=pricing.Kind.RATE, group_id=group, field_id=rules.field.id, tenant_id='t'
     )
-    assert made == store.Threshold(
+    assert made == thresholds.Threshold(
         made.id,
         Decimal('123456789012.12345678'),
         pricing.Kind.RATE,
@@ -630,13 +635,13 @@ def test_a_threshold_is_what_was_asked_for(rules):
         group,
         't',
     )
-    assert store.get_threshold(rules.database, made.id) == made
-    assert store.get_group_of_threshold(rules.database, made.id).id == group
+    assert thresholds.get_threshold(rules.database, made.id) == made
+    assert thresholds.get_group_of_threshold(rules.database, made.id).id == group
     assert rules.thresholds(field_id=rules.field.id) == rules.thresholds(group_id=group) == [made]
     assert rules.thresholds(service_id=rules.service.id) == rules.thresholds(no_group=True) == []
     assert rules.thresholds(filter_tenant=True) == rules.thresholds(filter_tenant=True, tenant_id='T') == []
-    store.delete_threshold(rules.database, made.id)
-    for read in (store.get_threshold, store.delete_threshold, store.get_group_of_threshold):
+    thresholds.delete_threshold(rules.database, made.id)
+    for read in (thresholds.get_threshold, thresholds.delete_threshold, thresholds.get_group_of_threshold):
         with pytest.raises(errors.NotFound, match=made.id):
             read(rules.database, made.id)
 
@@ -680,8 +685,8 @@ def test_a_threshold_is_replaced(rules):
     made = rules.level(1, tenant_id='t', kind=pricing.Kind.RATE, group_id=group)
 
     def update(level, cost, **members):
-        request = store.ThresholdRequest(Decimal(level), Decimal(cost), **members)
-        return store.update_threshold(rules.database, made.id, request)
+        request = thresholds.ThresholdRequest(Decimal(level), Decimal(cost), **members)
+        return thresholds.update_threshold(rules.database, made.id, request)
 
     found = update(2, 3, service_id=NOBODY)
     assert found == dataclasses.replace(made, level=Decimal(2), cost=Decimal(3), kind=pricing.Kind.FLAT, tenant_id=None)
@@ -698,18 +703,18 @@ def test_a_threshold_is_replaced(rules):
     with pytest.raises(errors.Conflict, match='tenant t'):
         update(6, 3, tenant_id='t')
     with pytest.raises(errors.NotFound):
-        store.update_threshold(rules.database, NOBODY, store.ThresholdRequest(Decimal(1), Decimal(1)))
+        thresholds.update_threshold(rules.database, NOBODY, thresholds.ThresholdRequest(Decimal(1), Decimal(1)))
 
 
 def test_thresholds_that_are_twice_there_already_can_be_priced_but_not_moved(rules):
     group = rules.group('net')
     first, second = rules.level(10), rules.level(10, group_id=group)
     rules.level(20)
-    store.delete_group(rules.database, group)
+    services.delete_group(rules.database, group)
 
     def update(level, cost):
-        request = store.ThresholdRequest(Decimal(level), Decimal(cost))
-        return store.update_threshold(rules.database, second.id, request)
+        request = thresholds.ThresholdRequest(Decimal(level), Decimal(cost))
+        return thresholds.update_threshold(rules.database, second.id, request)
 
     assert update(10, 5) == dataclasses.replace(second, cost=Decimal(5), group_id=None)
     with pytest.raises(errors.Conflict):
@@ -726,18 +731,20 @@ def test_every_change_moves_the_revision(rules):
     group = rules.group('net')
     mapping, threshold = rules.map(), rules.level(1)
     for change in (
-        lambda: store.create_service(rules.database, 'volume'),
-        lambda: store.create_field(rules.database, rules.service.id, 'other'),
+        lambda: services.create_service(rules.database, 'volume'),
+        lambda: services.create_field(rules.database, rules.service.id, 'other'),
         lambda: rules.group('other'),
         lambda: rules.map(value='b'),
         lambda: rules.level(2),
         lambda: rules.update(mapping, end=later(1)),
-        lambda: store.update_threshold(rules.database, threshold.id, store.ThresholdRequest(Decimal(7), Decimal(1))),
+        lambda: thresholds.update_threshold(
+            rules.database, threshold.id, thresholds.ThresholdRequest(Decimal(7), Decimal(1))
+        ),
         lambda: rules.delete(mapping),
-        lambda: store.delete_threshold(rules.database, threshold.id),
-        lambda: store.delete_group(rules.database, group),
-        lambda: store.delete_field(rules.database, rules.field.id),
-        lambda: store.delete_service(rules.database, rules.service.id),
+        lambda: thresholds.delete_threshold(rules.database, threshold.id),
+        lambda: services.delete_group(rules.database, group),
+        lambda: services.delete_field(rules.database, rules.field.id),
+        lambda: services.delete_service(rules.database, rules.service.id),
     ):
         before = rules.revision
         change()
