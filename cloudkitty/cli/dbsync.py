@@ -9,6 +9,7 @@ from oslo_config import cfg
 
 from cloudkitty import errors
 from cloudkitty import plugins
+from cloudkitty.cli import chains
 from cloudkitty.cli import database as cli_database
 from cloudkitty.db import engine
 from cloudkitty.db import migration
@@ -41,9 +42,13 @@ def add_parsers(subparsers: Any) -> None:
     parser.add_argument('--autogenerate', action='store_true', help='Fill it with the difference to the models.')
     parser.add_argument('--module', required=True, help='Name of a module.')
 
-    parser = subparsers.add_parser('version', help='Print at which revision a module is.')
+    parser = subparsers.add_parser('version', help='Print at which revision a module is, or all chains are.')
     parser.set_defaults(action=print_version)
-    parser.add_argument('--module', required=True, help='Name of a module.')
+    parser.add_argument('--module', help='Name of a module; default: a table of all, those of the storage too.')
+
+    parser = subparsers.add_parser('check', help='The same; status 1 where one is not at the head of this release.')
+    parser.set_defaults(action=check)
+    parser.add_argument('--module', help='Name of a module; default: all, those of the storage too.')
 
 
 def run(conf: Any, database: engine.Database) -> None:
@@ -71,9 +76,25 @@ def make_revision(command: Any, database: engine.Database) -> None:
 
 
 def print_version(command: Any, database: engine.Database) -> None:
+    if not command.module:
+        print(chains.render(chains.list_chains(database, list_modules(database))))
+        return
     found = find_module(database, command.module).version()
     if found:
         print(found)
+
+
+def check(command: Any, database: engine.Database) -> None:
+    """Print as ``version`` does; raise Conflict that says what to run where a chain is not at its head."""
+    if command.module:
+        print_version(command, database)
+        rows = [chains.read_module(command.module, find_module(database, command.module))]
+    else:
+        rows = chains.list_chains(database, list_modules(database))
+        print(chains.render(rows))
+    trouble = chains.describe_trouble(rows)
+    if trouble:
+        raise errors.Conflict(trouble)
 
 
 def find_module(database: engine.Database, name: str) -> Any:

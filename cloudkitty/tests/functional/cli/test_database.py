@@ -138,7 +138,7 @@ def test_what_cannot_be_done_is_one_line_and_status_1(programs, arguments, messa
     assert 'Traceback' not in done.stderr
 
 
-@pytest.mark.parametrize('arguments', [[], ['nonsense'], ['stamp'], ['version'], ['stamp', '--module', 'hashmap']])
+@pytest.mark.parametrize('arguments', [[], ['nonsense'], ['stamp'], ['stamp', '--module', 'hashmap']])
 def test_bad_usage_is_status_2(programs, arguments):
     assert programs.run('cloudkitty-dbsync', *arguments).returncode == 2
 
