@@ -2,21 +2,22 @@
 """The command ``cloudkitty-status``: may this deployment be upgraded?"""
 
 from collections.abc import Sequence
+import logging
 import sys
 from typing import Any
 
 from oslo_config import cfg
-from oslo_db import exception as db_exc
 from oslo_db import options as db_options
 from oslo_upgradecheck import common_checks
 from oslo_upgradecheck import upgradecheck
-import sqlalchemy
 
 from cloudkitty import conf as options
 from cloudkitty import errors
+from cloudkitty import messaging
 from cloudkitty import service
+from cloudkitty.cli import checks
+from cloudkitty.conf import legacy
 from cloudkitty.db import engine
-from cloudkitty.db import history
 
 
 class Checks(upgradecheck.UpgradeCommands):
@@ -24,12 +25,16 @@ class Checks(upgradecheck.UpgradeCommands):
 
     def __init__(self, conf: Any) -> None:
         self._conf = conf
+        self._old_options = upgradecheck.Result(upgradecheck.Code.SUCCESS)
 
     def check(self) -> upgradecheck.Code:
         """Return the status of all checks; wrong options are one line and the status of an unexpected error."""
         try:
+            # First of all: libraries tell of an old name once.
+            self._old_options = checks.run(checks.check_options, self._conf, 'The configuration files')
             service.check_values(self._conf)
             engine.from_options(self._conf)
+            legacy.apply(self._conf)
         except errors.ConfigurationError as error:
             print('cloudkitty-status: %s' % error, file=sys.stderr)
             # The library would print a traceback of anything less.
@@ -56,25 +61,31 @@ class Checks(upgradecheck.UpgradeCommands):
             % (forgotten, self._conf.oslo_policy.policy_file),
         )
 
-    def _check_history(self) -> upgradecheck.Result:
-        database = engine.from_options(self._conf)
-        try:
-            history.require_backend(self._conf, database)
-            found = history.describe_frames(database)
-        except errors.ConfigurationError as error:
-            return upgradecheck.Result(upgradecheck.Code.FAILURE, str(error))
-        except (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
-            return upgradecheck.Result(
-                upgradecheck.Code.WARNING, 'It could not be looked at. %s' % engine.describe(error)
-            )
-        finally:
-            database.dispose()
-        return upgradecheck.Result(upgradecheck.Code.WARNING if found else upgradecheck.Code.SUCCESS, found or None)
+    def _show_old_options(self) -> upgradecheck.Result:
+        return self._old_options
+
+    def _run(self, **arguments: Any) -> upgradecheck.Result:
+        return checks.run(conf=self._conf, **arguments)
 
     _upgrade_checks = (
         ('Storage version', _check_storage_version),
         ('Policy File JSON to YAML Migration', _check_policy_file),
-        ('Rated data of older releases', _check_history),
+        ('Rated data of older releases', (_run, {'check': checks.check_history, 'option': '[database] connection'})),
+        ('Schema', (_run, {'check': checks.check_schema, 'option': '[database] connection'})),
+        ('Deprecated options', _show_old_options),
+        ('Coordination', (_run, {'check': checks.check_coordination, 'option': '[orchestrator] coordination_url'})),
+        (
+            'Broker',
+            (
+                _run,
+                {
+                    'check': checks.check_broker,
+                    'option': '[DEFAULT] transport_url',
+                    'patience': checks.BROKER_PATIENCE,
+                },
+            ),
+        ),
+        ('Collector', (_run, {'check': checks.check_collector, 'option': '[collect] collector'})),
     )
 
 
@@ -84,11 +95,14 @@ def main(argv: Sequence[str] | None = None, conf: Any = None) -> int:
     :returns: 0 all fine, 1 a warning, 2 a failure, 255 an unexpected error.
     """
     conf = cfg.CONF if conf is None else conf
+    # What has to be said stands in the results.
+    logging.getLogger().addHandler(logging.NullHandler())
     options.register(conf)
+    messaging.register(conf)
     db_options.set_defaults(conf, connection=service.DEFAULT_CONNECTION)
     arguments = sys.argv[1:] if argv is None else list(argv)
     try:
-        return int(upgradecheck.main(conf, 'cloudkitty', Checks(conf), arguments))
+        return checks.leave(int(upgradecheck.main(conf, 'cloudkitty', Checks(conf), arguments)))
     except cfg.Error as error:
         print('cloudkitty-status: %s' % error, file=sys.stderr)
         return 255

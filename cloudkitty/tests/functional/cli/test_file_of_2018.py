@@ -108,7 +108,7 @@ def test_every_command_takes_it_and_the_service_starts(programs, conf, url):
     done = programs.run('cloudkitty-storage-init', conf=conf)
     assert done.returncode == 0
     assert 'Running upgrade c703a1bad612 -> d875621d0384' in done.stderr
-    assert programs.run('cloudkitty-status', 'upgrade', 'check', conf=conf).returncode == 0
+    assert programs.run('cloudkitty-status', 'upgrade', 'check', conf=conf).returncode == 1
     processor = programs.start('cloudkitty-processor', conf=conf)
     database = engine.Database(url)
 
