@@ -44,6 +44,12 @@ def sum_of_quantities(resources):
     return sum(resource.volume for resource in resources)
 
 
+@pytest.fixture(autouse=True)
+def topic(monkeypatch):
+    """A queue of its own: a broker names queues after topics, whatever the exchange; another run would hear ours."""
+    monkeypatch.setattr(messaging, 'TOPIC', 'cloudkitty-test-%s' % uuid.uuid4().hex[:12])
+
+
 class Ear:
     """An endpoint's listener that counts how often it was told to look at the rules."""
 
@@ -149,7 +155,7 @@ OLD = {'desc': {'flavor': 'small'}, 'vol': {'unit': 'undef', 'qty': '2'}}
 )
 def test_quote_is_answered(conf, ear, data, expected):
     client = oslo_messaging.get_rpc_client(
-        messaging.make_transport(conf), oslo_messaging.Target(topic='cloudkitty', namespace='rating', version='1.0')
+        messaging.make_transport(conf), oslo_messaging.Target(topic=messaging.TOPIC, namespace='rating', version='1.0')
     )
     assert client.call({}, 'quote', res_data=data) == expected
 
