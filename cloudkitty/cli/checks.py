@@ -84,7 +84,7 @@ def check_history(conf: Any) -> Result:
     with _looking(conf) as database:
         try:
             history.require_backend(conf, database)
-            found = history.describe_frames(database)
+            found = history.describe_frames(conf, database)
         except errors.ConfigurationError as error:
             return Result(Code.FAILURE, str(error))
         except (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:

@@ -29,7 +29,7 @@ def run(conf: Any, database: engine.Database) -> None:
         storage.from_options(conf, database).init()
     # Scopes, their clocks and what became of their cells are in the database, whatever the storage.
     migration.init_storage(database)
-    warning = history.describe_frames(database)
+    warning = history.describe_frames(conf, database)
     if warning:
         LOG.warning('%s', warning)
 

@@ -18,6 +18,7 @@ LOG = log.getLogger(__name__)
 _FRAMES = sqlalchemy.table(
     'rated_data_frames', sqlalchemy.column('id'), sqlalchemy.column('tenant_id'), sqlalchemy.column('begin')
 )
+_IMPORTED = sqlalchemy.table('imported_frames', sqlalchemy.column('row_count'), sqlalchemy.column('left_out'))
 _STATES = sqlalchemy.table(models.State.__tablename__, sqlalchemy.column('id'), sqlalchemy.column('identifier'))
 
 
@@ -28,7 +29,7 @@ def check(conf: Any, database: engine.Database) -> None:
     :raises ConfigurationError: ``[storage] backend`` has to be named.
     """
     require_backend(conf, database)
-    warning = describe_frames(database)
+    warning = describe_frames(conf, database)
     if warning:
         LOG.warning('%s', warning)
 
@@ -49,14 +50,22 @@ def require_backend(conf: Any, database: engine.Database) -> None:
         )
 
 
-def describe_frames(database: engine.Database) -> str:
-    """Return a sentence about rows of the storage of old that are not in the new one; '' where there are none."""
-    count = count_frames(database)
-    if not count:
+def describe_frames(conf: Any, database: engine.Database) -> str:
+    """Return a sentence about rows of the storage of old that are not in the new one; '' where there are none.
+
+    With ``[storage] version = 1`` the storage of old is in use, and nothing is missing from it.
+    """
+    total = count_frames(database)
+    if not total or conf.storage.version == 1:
+        return ''
+    imported, left_out = _count_imported(database)
+    count = total - imported
+    if count <= 0:
         return ''
     return (
-        'rated_data_frames holds %d rows of an older release. They stay as they are and are not part of reports: '
-        'this release has no command yet that imports them.' % count
+        'rated_data_frames holds %d rows of an older release that are not imported%s. They stay as they are and are not '
+        'part of reports: cloudkitty-storage-import imports them.'
+        % (count, ', %d of which could not be' % left_out if left_out else '')
     )
 
 
@@ -66,6 +75,17 @@ def count_frames(database: engine.Database) -> int:
         if not sqlalchemy.inspect(connection).has_table(_FRAMES.name):
             return 0
         return connection.scalar(sqlalchemy.select(sqlalchemy.func.count()).select_from(_FRAMES)) or 0
+
+
+def _count_imported(database: engine.Database) -> tuple[int, int]:
+    """Return how many rows are in the new storage, and how many could not be imported."""
+    with database.engine.connect() as connection:
+        if not sqlalchemy.inspect(connection).has_table(_IMPORTED.name):
+            return 0, 0
+        function = sqlalchemy.func
+        query = sqlalchemy.select(function.sum(_IMPORTED.c.row_count), function.sum(_IMPORTED.c.left_out))
+        seen, left_out = (int(value or 0) for value in connection.execute(query).one())
+        return seen - left_out, left_out
 
 
 def _has_states(database: engine.Database) -> bool:

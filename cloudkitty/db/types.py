@@ -84,7 +84,7 @@ class OldAmount(types.TypeDecorator):
         self.scale = scale
 
     def load_dialect_impl(self, dialect: sqlalchemy.Dialect) -> types.TypeEngine:
-        kind = _Untouched if dialect.name == 'sqlite' else types.Numeric
+        kind = Untouched if dialect.name == 'sqlite' else types.Numeric
         return dialect.type_descriptor(kind(self.precision, self.scale))
 
     def process_bind_param(self, value: Any, dialect: sqlalchemy.Dialect) -> Any:
@@ -98,7 +98,7 @@ class OldAmount(types.TypeDecorator):
         return decimal.Decimal(value.decode() if isinstance(value, bytes) else repr(value))
 
 
-class _Untouched(types.Numeric):
+class Untouched(types.Numeric):
     """A NUMERIC whose values reach the driver as they are."""
 
     def bind_processor(self, dialect: sqlalchemy.Dialect) -> None:

@@ -106,3 +106,19 @@ class RatedHistory(Base):
     cause: orm.Mapped[str] = orm.mapped_column(types.long_text())
     who: orm.Mapped[str | None] = orm.mapped_column(types.exact_string(255))
     at: orm.Mapped[datetime.datetime] = orm.mapped_column(types.UtcDateTime)
+
+
+class ImportedFrame(Base):
+    """How much of ``rated_data_frames`` has been imported, by begin.
+
+    :ivar begin: epoch second.
+    :ivar row_count: of the rows with this begin, up to *last_id*.
+    :ivar left_out: how many of them could not be imported.
+    """
+
+    __tablename__ = 'imported_frames'
+
+    begin: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    row_count: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    last_id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    left_out: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Importing one piece: points, coverage and how far the import is, in one transaction."""
+
+import collections
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from concurrent import futures
+import dataclasses
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import orm
+
+from cloudkitty import amount
+from cloudkitty import coverage
+from cloudkitty import errors
+from cloudkitty import period
+from cloudkitty import series
+from cloudkitty.db import coverage as ledger
+from cloudkitty.db import engine
+from cloudkitty.db import ledger_models
+from cloudkitty.db import scopes
+from cloudkitty.db import statements
+from cloudkitty.storage.imports import plan
+from cloudkitty.storage.imports import rows
+from cloudkitty.storage.imports import splitting
+from cloudkitty.storage.sqlalchemy import body
+from cloudkitty.storage.sqlalchemy import commit
+from cloudkitty.storage.sqlalchemy import known
+from cloudkitty.storage.sqlalchemy import models
+
+#: The longest frame that the storage takes, in seconds.
+LONGEST = 31 * period.DAY
+
+#: How many keys and their series are remembered.
+_REMEMBERED = 200_000
+
+#: (scope id, metric, begin)
+Cell = tuple[str, str, int]
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of rows.
+
+    :ivar points, empty: rows that became points, and rows that said that there was nothing.
+    :ivar left_out: reason to how many rows were not imported for it; *examples* has some of each.
+    :ivar nulls: points without a quantity, which became 0.
+    """
+
+    points: int = 0
+    empty: int = 0
+    nulls: int = 0
+    left_out: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    examples: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+
+    def leave(self, reason: str, count: int, example: str) -> None:
+        self.left_out[reason] += count
+        found = self.examples.setdefault(reason, [])
+        if len(found) < 10:
+            found.append(example)
+
+    def add(self, other: 'Outcome') -> None:
+        self.points += other.points
+        self.empty += other.empty
+        self.nulls += other.nulls
+        self.left_out.update(other.left_out)
+        for reason, texts in other.examples.items():
+            self.examples[reason] = (self.examples.get(reason, []) + texts)[:10]
+
+
+@dataclasses.dataclass
+class _Content:
+    """What the rows of a piece say.
+
+    :ivar points: (series, length) to (begin, quantity, price) of each point, in no order.
+    :ivar empty: (scope id, begin) to end of the periods without anything.
+    :ivar left: begin to how many of its rows are left out.
+    """
+
+    points: dict[tuple[series.Series, int], list[tuple[int, Decimal, Decimal]]]
+    empty: dict[tuple[str, int], int]
+    counts: collections.Counter[int]
+    left: collections.Counter[int]
+    outcome: Outcome
+
+
+class _Undo(Exception):
+    """Takes back what a dry run did."""
+
+
+class Importer:
+    """Imports pieces.
+
+    :param metric_types: those that an empty period is empty of.
+    :param dry_run: each transaction is taken back.
+    """
+
+    def __init__(
+        self,
+        database: engine.Database,
+        splitter: splitting.Splitter,
+        metric_types: Collection[str],
+        dry_run: bool = False,
+    ) -> None:
+        self._database = database
+        self._splitter = splitter
+        self._metric_types = sorted(set(metric_types))
+        self._dry_run = dry_run
+        self._known = known.KnownSeries()
+        self._series: dict[str, series.Series | str | None] = {}
+
+    def run(self, pieces: Iterable[plan.Piece], newest: int) -> Iterator[tuple[plan.Piece, Outcome]]:
+        """Import *pieces*, one transaction each; yield each when it is there, with what became of its rows.
+
+        While one is written, the next is read.
+
+        :raises Conflict: the rows of a piece are not those that were planned.
+        """
+        reading: collections.deque[tuple[plan.Piece, futures.Future[_Content]]] = collections.deque()
+        with futures.ThreadPoolExecutor(1) as reader:
+            for piece in pieces:
+                reading.append((piece, reader.submit(self._read, piece, newest)))
+                if len(reading) > 1:
+                    yield self._finish(*reading.popleft())
+            while reading:
+                yield self._finish(*reading.popleft())
+
+    def _finish(self, piece: plan.Piece, reading: 'futures.Future[_Content]') -> tuple[plan.Piece, Outcome]:
+        content = reading.result()
+        _refuse_changed(piece, content.counts)
+        outcomes: list[Outcome] = []
+
+        def write(session: orm.Session) -> dict[str, tuple[int, Mapping[bytes, int]]]:
+            outcome, learnt = self._write(session, piece, content)
+            outcomes.append(outcome)
+            if self._dry_run:
+                raise _Undo
+            return learnt
+
+        try:
+            learnt = self._database.repeat(write)
+        except _Undo:
+            learnt = {}
+        for scope_id, (epoch, ids) in learnt.items():
+            self._known.learn(scope_id, epoch, ids)
+        return piece, outcomes[-1]
+
+    def _read(self, piece: plan.Piece, newest: int) -> _Content:
+        with self._database.reader() as session:
+            return self._read_rows(session, piece, newest)
+
+    def _read_rows(self, session: orm.Session, piece: plan.Piece, newest: int) -> _Content:
+        groups: dict[tuple[str, int], list[tuple[int, Decimal, Decimal]]] = collections.defaultdict(list)
+        content = _Content({}, {}, collections.Counter(), collections.Counter(), Outcome())
+        done = {begin: item.last_id for begin, item in piece.done.items()}
+        wanted = {item.begin for item in piece.begins}
+        counts = content.counts
+        for row in rows.read(session, piece.begins[0].begin, piece.begins[-1].begin + 1, newest):
+            id_, begin, end, qty, rate, key = row
+            if begin not in wanted or id_ <= done.get(begin, 0):
+                continue
+            counts[begin] += 1
+            if qty is None:
+                qty = amount.ZERO
+                content.outcome.nulls += 1
+            if rate is None:
+                _leave(content, begin, 1, 'the price cannot be stored', 'row %d' % id_)
+            elif not 0 < end - begin <= LONGEST:
+                _leave(content, begin, 1, 'not between a second and 31 days long', 'row %d' % id_)
+            else:
+                groups[key, end - begin].append((begin, qty, rate))
+        for (key, length), points in groups.items():
+            self._sort_in(content, key, length, points)
+        return content
+
+    def _sort_in(self, content: _Content, key: str, length: int, points: list[tuple[int, Decimal, Decimal]]) -> None:
+        """Add the points of equal keys to the series they belong to."""
+        item = self._look_up(key, points[0][0])
+        if isinstance(item, str):
+            for point in points:
+                _leave(content, point[0], 1, item, rows.split_key(key).metric)
+        elif item is None:
+            for point in points:
+                content.points.setdefault((self._splitter.split(key, point[0]), length), []).append(point)
+        elif item.metric == rows.NO_DATA:
+            content.outcome.empty += len(points)
+            for begin, _, _ in points:
+                content.empty[item.scope_id, begin] = begin + length
+        else:
+            content.points.setdefault((item, length), []).extend(points)
+
+    def _look_up(self, key: str, begin: int) -> series.Series | str | None:
+        """Return the series of *key*; None where it depends on the begin, a reason where there is none."""
+        try:
+            return self._series[key]
+        except KeyError:
+            pass
+        found: series.Series | str | None
+        try:
+            found = self._splitter.split(key, begin)
+            if self._splitter.depends_on_begin(key):
+                found = None
+        except errors.BadRequest as error:
+            found = str(error)
+        if len(self._series) >= _REMEMBERED:
+            self._series.clear()
+        self._series[key] = found
+        return found
+
+    def _write(
+        self, session: orm.Session, piece: plan.Piece, content: _Content
+    ) -> tuple[Outcome, dict[str, tuple[int, Mapping[bytes, int]]]]:
+        outcome = Outcome()
+        outcome.add(content.outcome)
+        left = collections.Counter(content.left)
+        owners = {item.scope_id for item, _ in content.points} | {scope_id for scope_id, _ in content.empty}
+        guards = scopes.ensure_guards(session, owners)
+        epochs = scopes.lock(session, guards.values())
+        first, last = piece.begins[0].begin, piece.begins[-1].begin
+        ours = _Ours(session, guards, first, last)
+        columns = []
+        cells: dict[tuple[str, str], dict[int, int]] = collections.defaultdict(dict)
+        for (item, length), found in content.points.items():
+            points = found
+            if ours.filled:
+                points = [point for point in found if (item.scope_id, item.metric, point[0]) not in ours.filled]
+            for begin in {point[0] for point in found} - {point[0] for point in points} if ours.filled else ():
+                count = sum(1 for point in found if point[0] == begin)
+                left[begin] += count
+                outcome.leave(
+                    'the new storage holds points of that scope, metric and period already',
+                    count,
+                    '%s, %s at %s' % (item.scope_id, item.metric, period.from_epoch(begin).isoformat()),
+                )
+            if points:
+                points.sort(key=lambda point: point[0])
+                begins, quantities, prices = zip(*points, strict=True)
+                columns.append(series.Columns(item, length, begins, quantities, prices))
+                ends = cells[item.scope_id, item.metric]
+                for begin in begins:
+                    ends[begin] = max(ends.get(begin, 0), begin + length)
+                outcome.points += len(points)
+        ids, learnt = commit._series_ids(session, self._known, columns, guards, epochs)
+        runs = [*_rated(cells), *self._empty(content, cells, ours)]
+        ledger.write_runs(session, guards, runs)
+        ledger.delete_failures(session, guards, ours.mended(cells))
+        commit._edit_days(session, commit._Edit(guards, columns, ids))
+        statements.upsert(
+            session,
+            models.ImportedFrame,
+            [
+                {
+                    'begin': item.begin,
+                    'row_count': item.row_count,
+                    'last_id': item.last_id,
+                    'left_out': left[item.begin] + (piece.done[item.begin].left_out if item.begin in piece.done else 0),
+                }
+                for item in piece.begins
+            ],
+        )
+        scopes.advance(session, guards.values())
+        return outcome, {
+            scope_id: (epochs[guard_id] + 1, learnt.get(scope_id, {})) for scope_id, guard_id in guards.items()
+        }
+
+    def _empty(
+        self, content: _Content, cells: Mapping[tuple[str, str], Mapping[int, int]], ours: '_Ours'
+    ) -> Iterator[coverage.Run]:
+        """Yield coverage of the periods without anything; what the ledger says of a cell stays."""
+        for (scope_id, begin), end in content.empty.items():
+            for metric in self._metric_types:
+                if begin not in cells.get((scope_id, metric), ()) and not ours.knows(scope_id, metric, begin):
+                    yield coverage.Run(scope_id, metric, begin, end, coverage.Status.EMPTY)
+
+
+class _Ours:
+    """What the ledger and the roll-ups say about cells that begin in ``[first, last]`` (epoch seconds)."""
+
+    def __init__(self, session: orm.Session, guards: Mapping[str, int], first: int, last: int) -> None:
+        names = {guard_id: scope_id for scope_id, guard_id in guards.items()}
+        self.filled: set[Cell] = set()
+        self._runs: dict[tuple[str, str], list[Any]] = collections.defaultdict(list)
+        for part in statements.chunks(sorted(names)):
+            day = models.ScopeDay
+            query = sqlalchemy.select(day.day, day.scope_id, day.metric, day.body).where(
+                day.day >= first // period.DAY,
+                day.day <= last // period.DAY,
+                day.scope_id.in_(part),
+                day.origin == series.Origin.COLLECTED.value,
+            )
+            for row in session.execute(query):
+                midnight = row.day * period.DAY
+                for cell in body.decode_cells(row.body):
+                    if cell.points and first <= midnight + cell.offset <= last:
+                        self.filled.add((names[row.scope_id], row.metric, midnight + cell.offset))
+            run = ledger_models.CoverageRun
+            found = session.scalars(
+                sqlalchemy.select(run).where(run.scope_id.in_(part), run.begin <= last, run.end > first)
+            )
+            for one in found:
+                self._runs[names[one.scope_id], one.metric].append(one)
+        self._failed = set(ledger.failed_cells(session, guards, first, last + 1))
+        for (scope_id, metric), found_runs in self._runs.items():
+            for one in found_runs:
+                if one.status == coverage.Status.UNRATED.value:
+                    self._unrated(session, guards[scope_id], scope_id, metric, one, first, last)
+
+    def _unrated(
+        self, session: orm.Session, guard_id: int, scope_id: str, metric: str, run: Any, first: int, last: int
+    ) -> None:
+        """Note the cells that hold points without a price, which are in no roll-up."""
+        day = models.RatedDay
+        query = (
+            sqlalchemy.select(day.day, day.body)
+            .join(models.SeriesRow, models.SeriesRow.id == day.series_id)
+            .where(
+                day.scope_id == guard_id,
+                day.day >= max(run.begin, first) // period.DAY,
+                day.day <= last // period.DAY,
+                models.SeriesRow.metric == metric,
+            )
+        )
+        for row in session.execute(query):
+            for point in body.decode_points(row.body):
+                begin = row.day * period.DAY + point.offset
+                if point.price is None and first <= begin <= last:
+                    self.filled.add((scope_id, metric, begin))
+
+    def knows(self, scope_id: str, metric: str, begin: int) -> bool:
+        return any(run.begin <= begin < run.end for run in self._runs.get((scope_id, metric), ()))
+
+    def mended(self, cells: Mapping[tuple[str, str], Mapping[int, int]]) -> list[Cell]:
+        """Return the cells with an open trouble for which there are rows."""
+        return [cell for cell in self._failed if cell[2] in cells.get((cell[0], cell[1]), ())]
+
+
+def _rated(cells: Mapping[tuple[str, str], Mapping[int, int]]) -> Iterator[coverage.Run]:
+    """Yield the coverage of *cells*, {(scope id, metric): {begin: end}}.
+
+    Rows do not say whether a script changed quantities, and they are rounded: *altered* keeps everybody from rating
+    what is stored again.
+    """
+    for (scope_id, metric), ends in cells.items():
+        for begin, end in _stretches(sorted(ends.items())):
+            yield coverage.Run(scope_id, metric, begin, end, coverage.Status.RATED, None, True)
+
+
+def _stretches(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield *spans*, sorted by begin, with those that touch or overlap joined."""
+    first, last = 0, -1
+    for begin, end in spans:
+        if begin > last:
+            if last >= 0:
+                yield first, last
+            first, last = begin, end
+        else:
+            last = max(last, end)
+    if last >= 0:
+        yield first, last
+
+
+def _leave(content: _Content, begin: int, count: int, reason: str, example: str) -> None:
+    content.left[begin] += count
+    content.outcome.leave(reason, count, example)
+
+
+def _refuse_changed(piece: plan.Piece, counts: Mapping[int, int]) -> None:
+    for item in piece.begins:
+        before = piece.done[item.begin].row_count if item.begin in piece.done else 0
+        if counts.get(item.begin, 0) != item.row_count - before:
+            raise errors.Conflict(
+                'rated_data_frames has other rows that begin at %s than a moment ago, or than at the import before: '
+                'expected %d new ones, found %d. Start again when nobody changes it.'
+                % (period.from_epoch(item.begin).isoformat(), item.row_count - before, counts.get(item.begin, 0))
+            )

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Importing rows of the storage of old, on every server."""
+
+import datetime
+from decimal import Decimal
+import json
+
+import pytest
+import sqlalchemy
+
+from cloudkitty import coverage
+from cloudkitty import errors
+from cloudkitty import metric
+from cloudkitty import period
+from cloudkitty.db import coverage as ledger
+from cloudkitty.db import history
+from cloudkitty.db import scopes
+from cloudkitty.storage.imports import pieces
+from cloudkitty.storage.imports import plan
+from cloudkitty.storage.imports import splitting
+from cloudkitty.storage.imports import totals
+from cloudkitty.storage.sqlalchemy import driver
+from cloudkitty.storage.sqlalchemy import models
+from cloudkitty.storage.v1 import models as old_models
+from cloudkitty.tests import databases
+from cloudkitty.tests import samples
+
+HOUR = samples.HOUR
+JUNE = samples.JUNE
+DEFINITIONS = (
+    metric.Metric('cpu', 'cpu', 'u', groupby=('id', 'project_id'), metadata=('flavor',)),
+    metric.Metric('disk', 'disk', 'u', groupby=('id', 'project_id')),
+)
+DESC = {'id': 'a', 'project_id': 'p', 'flavor': 'small', 'colour': 'grün'}
+#: What an import fills.
+TABLES = (models.SeriesRow, models.RatedDay, models.ScopeDay, models.ScopeMonth, models.ImportedFrame)
+
+
+def row(begin=JUNE, scope_id='p', res_type='cpu', qty='1.5', rate=0.1, desc=DESC, length=HOUR, unit='u'):
+    return {
+        'begin': period.to_naive(period.from_epoch(begin)),
+        'end': period.to_naive(period.from_epoch(begin + length)),
+        'unit': unit,
+        'qty': None if qty is None else Decimal(qty),
+        'res_type': res_type,
+        'rate': rate,
+        'desc': desc if isinstance(desc, str) else json.dumps(desc),
+        'tenant_id': scope_id,
+    }
+
+
+def insert(database, *rows):
+    with database.writer() as session:
+        session.execute(sqlalchemy.insert(old_models.RatedDataFrame.__table__), list(rows))
+
+
+def run(database, largest=plan.LARGEST, dry_run=False, stop=None):
+    """Import, at most *stop* pieces; return what became of the rows, and the totals that differ."""
+    found = plan.make(database, largest)
+    splitter = splitting.Splitter(DEFINITIONS, datetime.timezone.utc)
+    importer = pieces.Importer(database, splitter, [item.type for item in DEFINITIONS], dry_run)
+    outcome = pieces.Outcome()
+    for _, done in importer.run(found.pieces[:stop], found.newest):
+        outcome.add(done)
+    differing = [
+        total
+        for month in totals.compare(database, found.begins, found.newest)
+        for total in month
+        if total.old != total.new
+    ]
+    return outcome, differing
+
+
+def content(database):
+    """Return every row that an import fills, without the ids of series."""
+    with database.reader() as session:
+        return {
+            model.__tablename__: sorted(
+                repr(tuple(getattr(item, column.key) for column in sqlalchemy.inspect(model).column_attrs))
+                for item in session.scalars(sqlalchemy.select(model))
+            )
+            for model in TABLES
+        }
+
+
+def points_of(database, hours=24):
+    """Return (scope, metric, groupby, metadata, qty, price) of every point, in order."""
+    storage = driver.SQLAlchemyStorage(database)
+    begin, end = samples.window(JUNE, hours)
+    result = []
+    for frame in storage.retrieve(begin, end, paginate=False)['dataframes']:
+        for name, point in frame.iterpoints():
+            groupby = {key: value for key, value in point.groupby.items() if not key.endswith(('year', 'month'))}
+            result.append((name, groupby, dict(point.metadata), point.qty, point.price))
+    return result
+
+
+def test_a_row_becomes_a_point_of_a_series(database):
+    insert(database, row())
+    outcome, differing = run(database)
+    assert (outcome.points, differing) == (1, [])
+    (found,) = points_of(database)
+    assert found == (
+        'cpu',
+        {'id': 'a', 'project_id': 'p'},
+        {'flavor': 'small', 'colour': 'grün'},
+        Decimal('1.5'),
+        Decimal('0.1'),
+    )
+    (cell,) = ledger.list_runs(database)
+    assert cell == coverage.Run('p', 'cpu', JUNE, JUNE + HOUR, coverage.Status.RATED, None, True)
+
+
+@pytest.mark.parametrize('rate', [0.1, 0.0369, 16777216.0, 1e-9, 123456.0, 0.0])
+def test_prices_are_the_decimals_they_were_written_for(database, rate):
+    insert(database, row(rate=rate))
+    assert run(database)[1] == []
+    assert points_of(database)[0][4] == Decimal(repr(rate))
+
+
+def test_points_of_a_day_share_a_row_and_every_total_is_exact(database):
+    insert(database, *(row(JUNE + hour * HOUR, qty='0.1', rate=0.1) for hour in range(30)))
+    assert run(database) == (pieces.Outcome(points=30), [])
+    with database.reader() as session:
+        days = session.execute(
+            sqlalchemy.select(models.RatedDay.points, models.RatedDay.price).order_by(models.RatedDay.day)
+        ).all()
+        (month,) = session.execute(sqlalchemy.select(models.ScopeMonth.price, models.ScopeMonth.points)).all()
+    assert [tuple(day) for day in days] == [(24, Decimal('2.4')), (6, Decimal('0.6'))]
+    assert tuple(month) == (Decimal('3.0'), 30)
+
+
+def test_equal_rows_of_one_period_stay_several(database):
+    insert(database, row(), row())
+    assert run(database) == (pieces.Outcome(points=2), [])
+    assert len(points_of(database)) == 2
+
+
+def test_texts_that_differ_by_case_or_language_are_several_scopes_and_metrics(database):
+    insert(database, row(scope_id='p'), row(scope_id='P'), row(scope_id='é'), row(res_type='CPU'), row(scope_id=None))
+    assert run(database) == (pieces.Outcome(points=5), [])
+    assert set(scopes.list_ids(database)) == {'p', 'P', 'é', ''}
+
+
+def test_calendar_attributes_are_not_stored(database):
+    days = [str((period.from_epoch(JUNE + hour * HOUR)).timetuple().tm_yday) for hour in (0, 24)]
+    desc = [DESC | {'day_of_the_year': day, 'month': '6', 'year': '2026', 'week_of_the_year': '22'} for day in days]
+    insert(database, row(desc=desc[0]), row(JUNE + HOUR, desc=desc[0]), row(JUNE + 24 * HOUR, desc=desc[1]))
+    assert run(database) == (pieces.Outcome(points=3), [])
+    with database.reader() as session:
+        assert session.scalars(sqlalchemy.select(models.SeriesRow.metadata_)).all() == [
+            '{"colour":"gr\\u00fcn","flavor":"small"}'
+        ]
+
+
+@pytest.mark.parametrize('desc', ['', '[1]', '{"a": ', '"x"', 'null'])
+def test_a_description_that_is_no_object_is_kept_whole(database, desc):
+    insert(database, row(desc=desc))
+    assert run(database) == (pieces.Outcome(points=1), [])
+    assert points_of(database)[0][2] == {'desc': desc}
+
+
+def test_rows_without_data_are_coverage_of_every_metric_that_has_no_points(database):
+    insert(database, row(res_type='_NO_DATA_', qty='0', rate=0.0, desc='""', unit='None'), row(res_type='disk'))
+    outcome, differing = run(database)
+    assert (outcome.points, outcome.empty, differing) == (1, 1, [])
+    assert [(cell.metric, cell.status) for cell in ledger.list_runs(database)] == [
+        ('cpu', coverage.Status.EMPTY),
+        ('disk', coverage.Status.RATED),
+    ]
+
+
+def test_it_goes_on_where_it_was_stopped_and_a_second_run_does_nothing(database):
+    rows = [row(JUNE + hour * HOUR, scope_id=owner, qty=hour + 1) for hour in range(60) for owner in 'pq']
+    insert(database, *rows)
+    outcome, differing = run(database, largest=7, stop=5)
+    assert 0 < outcome.points < 120 and differing
+    outcome, differing = run(database, largest=11)
+    assert 0 < outcome.points < 120 and not differing
+    before = content(database)
+    assert run(database) == (pieces.Outcome(), [])
+    assert content(database) == before
+    assert history._count_imported(database) == (120, 0)
+
+
+def test_pieces_of_every_size_give_the_same(database):
+    insert(database, *(row(JUNE + hour * HOUR, scope_id=owner, qty=hour) for hour in range(50) for owner in 'pq'))
+    run(database, largest=3)
+    by_threes = points_of(database, 100)
+    with database.writer() as session:
+        for model in TABLES:
+            session.execute(sqlalchemy.delete(model))
+    run(database)
+    assert points_of(database, 100) == by_threes and len(by_threes) == 100
+
+
+def test_rows_that_come_later_are_imported_by_the_next_run(database):
+    insert(database, row())
+    run(database)
+    insert(database, row(res_type='disk'), row(JUNE + HOUR))
+    assert run(database) == (pieces.Outcome(points=2), [])
+    assert len(points_of(database)) == 3
+
+
+def test_cells_that_hold_points_of_ours_are_kept_and_named(database):
+    found = samples.ready_states(database, 'p')
+    storage = driver.SQLAlchemyStorage(database)
+    storage.commit(samples.commit(found, [samples.columns(prices=('7',))]))
+    insert(database, row(), row(JUNE + HOUR))
+    outcome, differing = run(database)
+    assert outcome.points == 1
+    ((reason, count),) = outcome.left_out.items()
+    assert count == 1 and 'already' in reason
+    assert outcome.examples[reason] == ['p, cpu at 2026-06-01T00:00:00+00:00']
+    assert [(total.scope_id, total.metric, total.year, total.month) for total in differing] == [('p', 'cpu', 2026, 6)]
+    assert [point[4] for point in points_of(database)] == [Decimal(7), Decimal('0.1')]
+    # And again, without a new row.
+    assert history._count_imported(database) == (1, 1)
+    assert run(database)[1] == differing
+
+
+def test_periods_rated_by_ours_on_the_same_day_are_no_difference(database):
+    found = samples.ready_states(database, 'p')
+    storage = driver.SQLAlchemyStorage(database)
+    storage.commit(samples.commit(found, [samples.columns(prices=('7',))]))
+    insert(database, row(JUNE + HOUR))
+    assert run(database) == (pieces.Outcome(points=1), [])
+
+
+def test_the_clock_stays_and_whoever_rates_meanwhile_notices(database):
+    (state,) = samples.ready_states(database, 'p')
+    insert(database, row(JUNE - HOUR))
+    run(database)
+    (after,) = samples.states(database, 'p')
+    assert after.last_processed == state.last_processed and after.epoch == state.epoch + 1
+
+
+def test_rows_that_cannot_be_stored_are_left_out_and_named(database):
+    insert(
+        database,
+        row(),
+        row(length=-HOUR),
+        row(length=40 * 24 * HOUR),
+        row(rate=1e30),
+        row(res_type='disk '),
+    )
+    outcome, differing = run(database)
+    assert outcome.points == 1 and sum(outcome.left_out.values()) == 4
+    assert len(outcome.examples) == 3
+    assert {total.metric for total in differing} == {'cpu', 'disk '}
+
+
+@pytest.mark.mariadb
+def test_a_quantity_that_is_null_becomes_nothing(mariadb_url):
+    database = databases.ready(mariadb_url)
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql('ALTER TABLE rated_data_frames MODIFY qty DECIMAL(15,5) NULL')
+    insert(database, row(qty=None))
+    outcome, differing = run(database)
+    assert (outcome.points, outcome.nulls, differing) == (1, 1, [])
+    database.dispose()
+
+
+def test_a_dry_run_writes_nothing(database):
+    insert(database, row(), row(length=-HOUR))
+    before = content(database)
+    outcome, _ = run(database, dry_run=True)
+    assert outcome.points == 1 and sum(outcome.left_out.values()) == 1
+    assert content(database) == before and scopes.list_ids(database) == []
+
+
+def test_rows_that_vanished_are_an_error_that_names_them(database):
+    insert(database, row(), row())
+    run(database)
+    with database.writer() as session:
+        frame = old_models.RatedDataFrame
+        session.execute(
+            sqlalchemy.delete(frame).where(frame.id == session.scalar(sqlalchemy.select(frame.id).limit(1)))
+        )
+    with pytest.raises(errors.Conflict, match='2 rows that begin at 2026-06-01T00:00:00'):
+        run(database)
+
+
+def test_an_import_mends_what_the_ledger_misses(database):
+    samples.ready_states(database, 'p')
+    ledger.note_failures(database, [coverage.Failure('p', 'cpu', JUNE, JUNE, 1, JUNE, 'away')])
+    insert(database, row())
+    assert run(database) == (pieces.Outcome(points=1), [])
+    assert ledger.list_failures(database) == []
