@@ -63,8 +63,8 @@ def describe_frames(conf: Any, database: engine.Database) -> str:
     if count <= 0:
         return ''
     return (
-        'rated_data_frames holds %d rows of an older release that are not imported%s. They stay as they are and are not '
-        'part of reports: cloudkitty-storage-import imports them.'
+        'rated_data_frames holds %d rows of an older release that are not imported%s. They stay as they are and are '
+        'not part of reports: cloudkitty-storage-import imports them.'
         % (count, ', %d of which could not be' % left_out if left_out else '')
     )
 
