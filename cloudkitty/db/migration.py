@@ -155,7 +155,9 @@ def _repair_sequences(database: engine.Database) -> None:
             sequence = session.scalar(sqlalchemy.text("SELECT pg_get_serial_sequence('%s', 'id')" % table))
             highest = session.scalar(sqlalchemy.text('SELECT max(id) FROM %s' % table))
             if sequence and highest:
-                last = session.scalar(sqlalchemy.text('SELECT last_value FROM %s' % sequence))
+                # A sequence that nobody has used gives its last value next.
+                query = 'SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM %s' % sequence
+                last = session.scalar(sqlalchemy.text(query))
                 if last is not None and last < highest:
                     session.execute(sqlalchemy.text("SELECT setval('%s', %d)" % (sequence, highest)))
 
