@@ -192,7 +192,16 @@ def _alter_columns(table: sqlalchemy.Table, fill: dict[str, str], renamed: dict[
                 _set_column(table, column)
         elif not column.primary_key and _differs(existing[column.name], column):
             _fill(table, column, fill)
-            _set_column(table, column)
+            if not column.nullable and _holds_null(table, column):
+                # MySQL let them in while it had forgotten the NOT NULL of this column.
+                column.nullable = True
+            if _differs(existing[column.name], column):
+                _set_column(table, column)
+
+
+def _holds_null(table: sqlalchemy.Table, column: Any) -> bool:
+    query = sqlalchemy.select(sqlalchemy.literal(1)).select_from(table).where(column.is_(None)).limit(1)
+    return op.get_bind().scalar(query) is not None
 
 
 def _fill(table: sqlalchemy.Table, column: Any, fill: Mapping[str, str]) -> None:

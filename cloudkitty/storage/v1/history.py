@@ -10,9 +10,14 @@ QTY = sqlalchemy.Numeric(15, 5)
 
 
 def widen_qty() -> None:
-    """Make quantities NUMERIC(15, 5)."""
+    """Make quantities NUMERIC(15, 5).
+
+    They stay nullable where they are: releases 5 and later made them so on MySQL, and a row may have none.
+    """
     if schema.dialect() != 'sqlite':
-        op.alter_column('rated_data_frames', 'qty', type_=QTY, existing_type=sqlalchemy.Numeric(), nullable=False)
+        columns = sqlalchemy.inspect(op.get_bind()).get_columns('rated_data_frames')
+        nullable = next(column['nullable'] for column in columns if column['name'] == 'qty')
+        op.alter_column('rated_data_frames', 'qty', type_=QTY, existing_type=sqlalchemy.Numeric(), nullable=nullable)
         return
     schema.conform(
         schema.define(
