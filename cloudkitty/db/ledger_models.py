@@ -89,6 +89,16 @@ class RuleRevision(Base):
     revision: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
 
 
+class SeenRules(Base):
+    """One row: what the tables of rules held when the processor last looked, by which changes of others are noticed."""
+
+    __tablename__ = 'seen_rules'
+
+    id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.Integer, primary_key=True, autoincrement=False)
+    revision: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    digest: orm.Mapped[str] = orm.mapped_column(sqlalchemy.String(32))
+
+
 class RuleActors(Base):
     """Whole ids of those who changed a rule, as far as they are longer than the columns of old.
 

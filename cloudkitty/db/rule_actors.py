@@ -2,6 +2,7 @@
 """Who made, changed and deleted rules, where an id is longer than the column of old takes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import orm
@@ -23,6 +24,13 @@ def note(session: orm.Session, rule_id: str, role: str, actor: str) -> None:
         session.add(row)
     if row is not None:
         setattr(row, role, whole)
+
+
+def read(actors: RuleActors | None, row: Any, role: str) -> Any:
+    """Return the actor of *row* in *role*: whole where it is kept whole, unless another release has written since."""
+    short = getattr(row, role)
+    whole = getattr(actors, role, None)
+    return whole if whole is not None and whole[:LONGEST] == short else short
 
 
 def forget(session: orm.Session, rule_ids: Sequence[str]) -> None:

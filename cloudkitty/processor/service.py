@@ -30,6 +30,7 @@ from cloudkitty.conf import metrics as metrics_file
 from cloudkitty.db import engine
 from cloudkitty.db import history
 from cloudkitty.db import scopes
+from cloudkitty.db import seen_rules
 from cloudkitty.processor import mend
 from cloudkitty.processor import partition
 from cloudkitty.processor import pipeline
@@ -87,7 +88,7 @@ def check_history(conf) -> bool:
     database = engine.from_options(conf)
     problem = ''
     try:
-        history.check(conf, database)
+        _look_at_database(conf, database)
     except (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
         problem = engine.describe(error)
     finally:
@@ -95,6 +96,12 @@ def check_history(conf) -> bool:
     if problem:
         LOG.warning('The database is away; the workers wait for it. %s', problem)
     return not problem
+
+
+def _look_at_database(conf, database) -> None:
+    """Look at what others left: rated rows of old, and rules that another release wrote."""
+    history.check(conf, database)
+    seen_rules.look(database)
 
 
 def _identity(conf) -> scopes.Identity:
@@ -214,7 +221,7 @@ class RatingService(oslo_base.ServiceBase):
                 conf.orchestrator.coordination_url, name, conf.orchestrator.max_workers, _describe(conf)
             ),
             pause=self._pause,
-            check=None if self._is_checked else lambda: history.check(conf, database),
+            check=None if self._is_checked else lambda: _look_at_database(conf, database),
         )
 
         def reload() -> None:

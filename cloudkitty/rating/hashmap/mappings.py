@@ -361,7 +361,7 @@ def _to_mapping(
     actors: ledger_models.RuleActors | None,
 ) -> Mapping:
     def actor(role: str) -> Any:
-        return getattr(actors, role, None) or getattr(row, role)
+        return rule_actors.read(actors, row, role)
 
     return Mapping(
         id=row.mapping_id,

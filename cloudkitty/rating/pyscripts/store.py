@@ -317,7 +317,7 @@ def _is_name_unique(session: orm.Session) -> bool:
 
 def _to_script(row: models.Script, actors: rule_actors.RuleActors | None) -> Script:
     def actor(role: str) -> Any:
-        return getattr(actors, role, None) or getattr(row, role)
+        return rule_actors.read(actors, row, role)
 
     try:
         source: str | None = read_source(row.name, row.data)
