@@ -11,6 +11,7 @@ from cloudkitty import errors
 from cloudkitty import plugins
 from cloudkitty.cli import chains
 from cloudkitty.cli import database as cli_database
+from cloudkitty.cli import drop
 from cloudkitty.db import engine
 from cloudkitty.db import migration
 
@@ -49,6 +50,8 @@ def add_parsers(subparsers: Any) -> None:
     parser = subparsers.add_parser('check', help='The same; status 1 where one is not at the head of this release.')
     parser.set_defaults(action=check)
     parser.add_argument('--module', help='Name of a module; default: all, those of the storage too.')
+
+    drop.add_parser(subparsers)
 
 
 def run(conf: Any, database: engine.Database) -> None:

@@ -38,3 +38,10 @@ def _is_single(value: float) -> bool:
     except OverflowError:
         return False
     return found == value
+
+
+def stored(value: float, dialect: str) -> Decimal:
+    """Return what :func:`to_decimal` gives for *value* after it was written."""
+    if dialect == 'mysql':
+        value = struct.unpack('f', struct.pack('f', value))[0]
+    return to_decimal(value, dialect)

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writing what was rated since into ``rated_data_frames``, for those who go back to the software they came from."""
+
+import collections
+from collections.abc import Iterable
+from collections.abc import Iterator
+import dataclasses
+from decimal import Decimal
+import json
+from typing import Any
+from typing import NamedTuple
+
+import sqlalchemy
+from sqlalchemy import orm
+
+from cloudkitty import amount
+from cloudkitty import period
+from cloudkitty.db import engine
+from cloudkitty.db import ledger_models
+from cloudkitty.db import statements
+from cloudkitty.storage.imports import rows
+from cloudkitty.storage.sqlalchemy import body
+from cloudkitty.storage.sqlalchemy import models
+from cloudkitty.storage.v1 import models as old_models
+from cloudkitty.storage.v1 import rates
+
+Frame = old_models.RatedDataFrame
+
+#: Characters that the column of scopes holds, bytes that MySQL's TEXT holds, and what its quantities stay below.
+LONGEST_SCOPE = 32
+LONGEST_DESC = 65535
+LARGEST_QTY = Decimal(10) ** 10
+
+_QTY_QUANTUM = Decimal(1).scaleb(-5)
+
+#: (scope id, metric, epoch second)
+Cell = tuple[str, str, int]
+#: (quantity, price), as the table holds them
+Values = tuple[Decimal, Decimal]
+
+
+@dataclasses.dataclass
+class Loss:
+    """What rounding changed: of how many values, by how much at most and together."""
+
+    count: int = 0
+    largest: Decimal = amount.ZERO
+    total: Decimal = amount.ZERO
+
+    def note(self, exact: Decimal, rounded: Decimal) -> None:
+        if exact != rounded:
+            difference = amount.CONTEXT.subtract(rounded, exact)
+            self.count += 1
+            self.largest = max(self.largest, abs(difference))
+            self.total = amount.CONTEXT.add(self.total, difference)
+
+    def add(self, other: 'Loss') -> None:
+        self.count += other.count
+        self.largest = max(self.largest, other.largest)
+        self.total = amount.CONTEXT.add(self.total, other.total)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What became of points.
+
+    :ivar written: that are rows now.
+    :ivar there: that were rows before, with the same amounts.
+    :ivar unpriced: without a price, which the old table has no place for.
+    :ivar refused: (scope id, metric, reason) to how many points cannot be written.
+    :ivar different: cells for which the old table holds other rows; *replaced*: how many of them were replaced.
+    """
+
+    written: int = 0
+    there: int = 0
+    unpriced: int = 0
+    replaced: int = 0
+    qty: Loss = dataclasses.field(default_factory=Loss)
+    price: Loss = dataclasses.field(default_factory=Loss)
+    refused: collections.Counter[tuple[str, str, str]] = dataclasses.field(default_factory=collections.Counter)
+    different: list[Cell] = dataclasses.field(default_factory=list)
+
+    def add(self, other: 'Outcome') -> None:
+        self.written += other.written
+        self.there += other.there
+        self.unpriced += other.unpriced
+        self.replaced += other.replaced
+        self.qty.add(other.qty)
+        self.price.add(other.price)
+        self.refused.update(other.refused)
+        self.different += other.different
+
+
+class _Point(NamedTuple):
+    """A point as it will be a row: *row* has its columns, *exact* is what was rounded."""
+
+    row: dict[str, Any]
+    exact: Values
+    rounded: Values
+
+
+def list_days(database: engine.Database) -> list[int]:
+    """Return the days (since 1970-01-01) that have points."""
+    day = models.RatedDay.day
+    with database.reader() as session:
+        return list(session.scalars(sqlalchemy.select(day).distinct().order_by(day)))
+
+
+def write(database: engine.Database, days: Iterable[int], replace: bool = False) -> Iterator[Outcome]:
+    """Write the points of *days* that the old table does not have, a day a transaction; yield what became of each.
+
+    :param replace: rows of a scope, metric and period that differ from ours give way to ours; else they stay.
+    """
+    for day in days:
+
+        def run(session: orm.Session, day: int = day) -> Outcome:
+            return _write_day(session, day, replace)
+
+        yield database.repeat(run)
+
+
+def _write_day(session: orm.Session, day: int, replace: bool) -> Outcome:
+    name = session.get_bind().dialect.name
+    dialect = 'mysql' if name == 'mariadb' else name
+    outcome = Outcome()
+    ours = _read_ours(session, day, dialect, outcome)
+    theirs = _read_theirs(session, day)
+    fresh = []
+    gone: list[int] = []
+    for cell in sorted(ours):
+        points = ours[cell]
+        found = theirs.get(cell)
+        if found is not None:
+            if collections.Counter(values for _, values in found) == collections.Counter(p.rounded for p in points):
+                outcome.there += len(points)
+                continue
+            outcome.different.append(cell)
+            if not replace:
+                continue
+            outcome.replaced += 1
+            gone += [id_ for id_, _ in found]
+        fresh += points
+    for point in fresh:
+        outcome.qty.note(point.exact[0], point.rounded[0])
+        outcome.price.note(point.exact[1], point.rounded[1])
+    outcome.written = len(fresh)
+    statements.delete_keys(session, Frame, [(id_,) for id_ in sorted(gone)])
+    statements.insert(session, Frame, [point.row for point in fresh])
+    return outcome
+
+
+def _read_ours(session: orm.Session, day: int, dialect: str, outcome: Outcome) -> dict[Cell, list[_Point]]:
+    """Return the points of *day* that can be rows, by cell; note the others in *outcome*."""
+    result: dict[Cell, list[_Point]] = collections.defaultdict(list)
+    item, guard = models.SeriesRow, ledger_models.Guard
+    query = (
+        sqlalchemy.select(models.RatedDay.body, guard.identifier, item.metric, item.unit, item.groupby, item.metadata_)
+        .join(item, item.id == models.RatedDay.series_id)
+        .join(guard, guard.id == models.RatedDay.scope_id)
+        .where(models.RatedDay.day == day)
+        .order_by(models.RatedDay.series_id)
+    )
+    for text, scope_id, metric, unit, groupby, metadata in session.execute(query):
+        desc = json.dumps(json.loads(metadata) | json.loads(groupby))
+        points = body.decode_points(text)
+        outcome.unpriced += sum(1 for point in points if point.price is None)
+        reason = _refuse(scope_id, metric, unit, desc, dialect)
+        for point in points:
+            if point.price is None:
+                continue
+            qty = point.qty.quantize(_QTY_QUANTUM, context=amount.CONTEXT)
+            problem = reason or ('a quantity of 10^10 or more' if abs(qty) >= LARGEST_QTY else '')
+            if problem:
+                outcome.refused[scope_id, metric, problem] += 1
+                continue
+            begin = day * period.DAY + point.offset
+            row = {
+                'begin': period.to_naive(period.from_epoch(begin)),
+                'end': period.to_naive(period.from_epoch(begin + point.length)),
+                'unit': unit,
+                'qty': qty,
+                'res_type': metric,
+                'rate': float(point.price),
+                'desc': desc,
+                'tenant_id': scope_id or None,
+            }
+            rounded = (qty, rates.stored(float(point.price), dialect))
+            result[scope_id, metric, begin].append(_Point(row, (point.qty, point.price), rounded))
+    return result
+
+
+def _refuse(scope_id: str, metric: str, unit: str, desc: str, dialect: str) -> str:
+    """Return why points of a series cannot be rows; '' if they can."""
+    if len(scope_id) > LONGEST_SCOPE:
+        return 'a scope id of more than %d characters' % LONGEST_SCOPE
+    if dialect != 'mysql':
+        return ''
+    if any(ord(character) > 0xFFFF for text in (scope_id, metric, unit) for character in text):
+        return 'a character that the table cannot hold'
+    return 'a description of more than %d bytes' % LONGEST_DESC if len(desc) > LONGEST_DESC else ''
+
+
+def _read_theirs(session: orm.Session, day: int) -> dict[Cell, list[tuple[int, Values]]]:
+    """Return (id, values) of the rows of *day*, by cell."""
+    result: dict[Cell, list[tuple[int, Values]]] = collections.defaultdict(list)
+    first = day * period.DAY
+    for row in rows.read(session, first, first + period.DAY, rows.newest_id(session)):
+        texts = rows.split_key(row.key)
+        if texts.metric != rows.NO_DATA:
+            values = (amount.ZERO if row.qty is None else row.qty, amount.ZERO if row.rate is None else row.rate)
+            result[texts.scope_id, texts.metric, row.begin].append((row.id, values))
+    return result
