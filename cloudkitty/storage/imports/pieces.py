@@ -244,11 +244,11 @@ class Importer:
                 for begin in begins:
                     ends[begin] = max(ends.get(begin, 0), begin + length)
                 outcome.points += len(points)
-        ids, learnt = commit._series_ids(session, self._known, columns, guards, epochs)
+        ids, learnt = commit.series_ids(session, self._known, columns, guards, epochs)
         runs = [*_rated(cells), *self._empty(content, cells, ours)]
         ledger.write_runs(session, guards, runs)
         ledger.delete_failures(session, guards, ours.mended(cells))
-        commit._edit_days(session, commit._Edit(guards, columns, ids))
+        commit.edit_days(session, commit.Edit(guards, columns, ids))
         statements.upsert(
             session,
             models.ImportedFrame,

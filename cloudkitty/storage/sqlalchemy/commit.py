@@ -30,6 +30,7 @@ from cloudkitty.db import engine
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
 from cloudkitty.storage import base
+from cloudkitty.storage import transaction
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.sqlalchemy import models
@@ -46,7 +47,7 @@ RollUpKey = tuple[int, int, str, str]
 
 
 @dataclasses.dataclass
-class _Edit:
+class Edit:
     """A change to days: points to add, and cells whose points are taken out before.
 
     :ivar takes_out: (guard id, metric, begin) of a collected point to whether it goes.
@@ -70,36 +71,19 @@ def write(database: engine.Database, cache: known.KnownSeries, commit: base.Comm
 
     :raises Conflict: a cell holds collected points already and the commit does not say that it replaces them.
     """
-    changes = {change.state.scope.id: change for change in commit.changes}
-    planned = {change.state.guard_id: change for change in commit.changes}
 
     def run(session: orm.Session) -> tuple[base.CommitResult, dict[str, tuple[int, Mapping[bytes, int]]]]:
-        epochs = scopes.lock(session, planned)
-        clocks = scopes.read_clocks(session, [change.state.scope for change in commit.changes])
-        good = {
-            scope_id: change.state.guard_id
-            for scope_id, change in changes.items()
-            if epochs.get(change.state.guard_id) == change.state.epoch
-            and clocks.get(change.state.scope) == change.state.last_processed
-        }
-        result = base.CommitResult(frozenset(good), frozenset(changes) - frozenset(good))
-        if not good:
-            return result, {}
-        columns = [item for item in commit.columns if item.series.scope_id in good]
-        ids, learnt = _series_ids(session, cache, columns, good, epochs)
-        _write_ledger(session, commit, good)
-        _edit_days(session, _to_edit(commit, changes, good, columns, ids))
-        scopes.set_clocks(
-            session,
-            {
-                change.state.scope: period.from_epoch(change.end - commit.length)
-                for scope_id, change in changes.items()
-                if scope_id in good and change.moves_clock
-            },
-        )
-        scopes.advance(session, good.values())
-        return result, {
-            scope_id: (epochs[guard_id] + 1, learnt.get(scope_id, {})) for scope_id, guard_id in good.items()
+        taken = transaction.lock(session, commit)
+        guards = taken.guards
+        if not guards:
+            return taken.result, {}
+        columns = [item for item in commit.columns if item.series.scope_id in guards]
+        ids, learnt = series_ids(session, cache, columns, guards, taken.epochs)
+        transaction.write_ledger(session, commit, guards)
+        edit_days(session, to_edit(commit, guards, columns, ids))
+        transaction.finish(session, commit, guards)
+        return taken.result, {
+            scope_id: (taken.epochs[guard_id] + 1, learnt.get(scope_id, {})) for scope_id, guard_id in guards.items()
         }
 
     result, learnt = database.repeat(run)
@@ -115,8 +99,8 @@ def push(database: engine.Database, columns: Sequence[series.Columns]) -> None:
     def run(session: orm.Session) -> None:
         guards = scopes.ensure_guards(session, owners)
         epochs = scopes.lock(session, guards.values())
-        ids, _ = _series_ids(session, known.KnownSeries(), columns, guards, epochs)
-        _edit_days(session, _Edit(guards, columns, ids))
+        ids, _ = series_ids(session, known.KnownSeries(), columns, guards, epochs)
+        edit_days(session, Edit(guards, columns, ids))
         scopes.touch(session, guards.values())
 
     if columns:
@@ -137,7 +121,7 @@ def _delete(session: orm.Session, scope_ids: Sequence[str], begin: int, end: int
         return
     scopes.lock(session, guards.values())
     ledger.erase(session, guards, begin, end)
-    edit = _Edit(
+    edit = Edit(
         guards,
         (),
         {},
@@ -146,26 +130,23 @@ def _delete(session: orm.Session, scope_ids: Sequence[str], begin: int, end: int
         last_day=(end - 1) // period.DAY,
         cause='deleted',
     )
-    _edit_days(session, edit)
+    edit_days(session, edit)
     scopes.advance(session, guards.values())
 
 
-def _to_edit(
-    commit: base.Commit,
-    changes: Mapping[str, base.Change],
-    guards: Mapping[str, int],
-    columns: Sequence[series.Columns],
-    ids: Mapping[bytes, int],
-) -> _Edit:
+def to_edit(
+    commit: base.Commit, guards: Mapping[str, int], columns: Sequence[series.Columns], ids: Mapping[bytes, int]
+) -> Edit:
+    """Return what *commit* does to the days of the scopes of *guards*: it adds *columns*."""
     skipped = {key: count for key, count in commit.skipped.items() if key[0] in guards}
-    edit = _Edit(guards, columns, ids, skipped, commit.length)
-    windows = {guards[scope_id]: (changes[scope_id].begin, changes[scope_id].end) for scope_id in guards}
+    edit = Edit(guards, columns, ids, skipped, commit.length)
+    windows = [(change.begin, change.end) for change in commit.changes if change.state.scope.id in guards]
     cells = collections.defaultdict(list)
     for run in commit.runs:
         if run.scope_id in guards:
             cells[guards[run.scope_id], run.metric].append((run.begin, run.end))
-    edit.first_day = min(begin for begin, _ in windows.values()) // period.DAY
-    edit.last_day = (max(end for _, end in windows.values()) - 1) // period.DAY
+    edit.first_day = min(begin for begin, _ in windows) // period.DAY
+    edit.last_day = (max(end for _, end in windows) - 1) // period.DAY
 
     def is_written(guard_id: int, metric: str, instant: int) -> bool:
         return any(begin <= instant < end for begin, end in cells.get((guard_id, metric), ()))
@@ -177,7 +158,7 @@ def _to_edit(
     return edit
 
 
-def _series_ids(
+def series_ids(
     session: orm.Session,
     cache: known.KnownSeries,
     columns: Sequence[series.Columns],
@@ -225,27 +206,7 @@ def _to_row(item: series.Series, guards: Mapping[str, int]) -> dict[str, Any]:
     }
 
 
-def _write_ledger(session: orm.Session, commit: base.Commit, guards: Mapping[str, int]) -> None:
-    runs = [run for run in commit.runs if run.scope_id in guards]
-    failures = [failure for failure in commit.failures if failure.scope_id in guards]
-    ledger.write_runs(session, guards, runs)
-    if runs:
-        failing = {(failure.scope_id, failure.metric, failure.begin) for failure in failures}
-        written = collections.defaultdict(list)
-        for run in runs:
-            written[run.scope_id, run.metric].append((run.begin, run.end))
-        over = [
-            cell
-            for cell in ledger.failed_cells(
-                session, guards, min(run.begin for run in runs), max(run.end for run in runs)
-            )
-            if cell not in failing and any(begin <= cell[2] < end for begin, end in written.get((cell[0], cell[1]), ()))
-        ]
-        ledger.delete_failures(session, guards, over)
-    ledger.write_failures(session, guards, failures)
-
-
-def _edit_days(session: orm.Session, edit: _Edit) -> None:
+def edit_days(session: orm.Session, edit: Edit) -> None:
     """Merge the points of *edit* into their day rows, and what that changes into the roll-ups."""
     fresh: dict[tuple[int, int], list[body.Point]] = collections.defaultdict(list)
     owners: dict[int, tuple[int, str, str]] = {}
@@ -276,7 +237,7 @@ def _cell_of(
 
 def _collect_points(
     item: series.Columns,
-    edit: _Edit,
+    edit: Edit,
     fresh: dict[tuple[int, int], list[body.Point]],
     owners: dict[int, tuple[int, str, str]],
     cells: dict[RollUpKey, dict[tuple[int, int], list[Any]]],
@@ -310,7 +271,7 @@ def _collect_points(
 
 def _merge_days(
     session: orm.Session,
-    edit: _Edit,
+    edit: Edit,
     fresh: dict[tuple[int, int], list[body.Point]],
     owners: dict[int, tuple[int, str, str]],
 ) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
@@ -380,7 +341,7 @@ def _touched(fresh: Mapping[tuple[int, int], Any]) -> Iterable[tuple[list[int], 
             yield some, part
 
 
-def _list_collected(session: orm.Session, edit: _Edit) -> list[Any]:
+def _list_collected(session: orm.Session, edit: Edit) -> list[Any]:
     result: list[Any] = []
     for part in statements.chunks(sorted(edit.guards.values())):
         query = (
@@ -400,7 +361,7 @@ def _list_collected(session: orm.Session, edit: _Edit) -> list[Any]:
     return result
 
 
-def _write_history(session: orm.Session, edit: _Edit, rows: Sequence[Any]) -> None:
+def _write_history(session: orm.Session, edit: Edit, rows: Sequence[Any]) -> None:
     if not rows:
         return
     now = datetime.datetime.now(period.UTC).replace(microsecond=0)
@@ -448,7 +409,7 @@ def _to_day_row(
 
 
 def _merge_roll_ups(
-    session: orm.Session, edit: _Edit, fresh: dict[RollUpKey, dict[tuple[int, int], list[Any]]]
+    session: orm.Session, edit: Edit, fresh: dict[RollUpKey, dict[tuple[int, int], list[Any]]]
 ) -> tuple[list[dict[str, Any]], list[RollUpKey], dict[RollUpKey, list[Any]]]:
     """Return the rows of ``scope_days`` to write, the keys of those to delete, and what changes by (month, ...)."""
     first = min([key[0] for key in fresh] + ([edit.first_day] if edit.takes_out else []), default=0)

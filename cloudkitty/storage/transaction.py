@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every commit in the database does around its points: guards, epochs, clocks and the ledger.
+
+A driver calls, in one transaction: :func:`lock`, then whatever locks series, :func:`write_ledger`, then whatever writes
+points, and :func:`finish`.
+"""
+
+import collections
+from collections.abc import Mapping
+import dataclasses
+
+from sqlalchemy import orm
+
+from cloudkitty import period
+from cloudkitty.db import coverage as ledger
+from cloudkitty.db import scopes
+from cloudkitty.storage import base
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """What of a commit goes on.
+
+    :ivar guards: scope id to guard id of the scopes that did not move since the work was planned; they are locked.
+    :ivar epochs: guard id to the epoch at which the guard stands.
+    """
+
+    guards: Mapping[str, int]
+    epochs: Mapping[int, int]
+    result: base.CommitResult
+
+
+def lock(session: orm.Session, commit: base.Commit) -> Taken:
+    """Lock guards and clocks of *commit*; scopes that moved since it was planned are dropped from it."""
+    epochs = scopes.lock(session, [change.state.guard_id for change in commit.changes])
+    clocks = scopes.read_clocks(session, [change.state.scope for change in commit.changes])
+    guards = {
+        change.state.scope.id: change.state.guard_id
+        for change in commit.changes
+        if epochs.get(change.state.guard_id) == change.state.epoch
+        and clocks.get(change.state.scope) == change.state.last_processed
+    }
+    asked = frozenset(change.state.scope.id for change in commit.changes)
+    return Taken(guards, epochs, base.CommitResult(frozenset(guards), asked - frozenset(guards)))
+
+
+def write_ledger(session: orm.Session, commit: base.Commit, guards: Mapping[str, int]) -> None:
+    """Write coverage and open troubles of the scopes of *guards*."""
+    runs = [run for run in commit.runs if run.scope_id in guards]
+    failures = [failure for failure in commit.failures if failure.scope_id in guards]
+    ledger.write_runs(session, guards, runs)
+    if runs:
+        failing = {(failure.scope_id, failure.metric, failure.begin) for failure in failures}
+        written = collections.defaultdict(list)
+        for run in runs:
+            written[run.scope_id, run.metric].append((run.begin, run.end))
+        over = [
+            cell
+            for cell in ledger.failed_cells(
+                session, guards, min(run.begin for run in runs), max(run.end for run in runs)
+            )
+            if cell not in failing and any(begin <= cell[2] < end for begin, end in written.get((cell[0], cell[1]), ()))
+        ]
+        ledger.delete_failures(session, guards, over)
+    ledger.write_failures(session, guards, failures)
+
+
+def finish(session: orm.Session, commit: base.Commit, guards: Mapping[str, int]) -> None:
+    """Set the clocks of the scopes of *guards* and advance their epochs."""
+    scopes.set_clocks(
+        session,
+        {
+            change.state.scope: period.from_epoch(change.end - commit.length)
+            for change in commit.changes
+            if change.state.scope.id in guards and change.moves_clock
+        },
+    )
+    scopes.advance(session, guards.values())
