@@ -2,9 +2,10 @@
 """Reading ``rated_data_frames`` fast: a few values a row, and the texts that rows share as one *key*.
 
 Instants are epoch seconds. A *key* holds scope, metric, unit and description of a row; rows of one resource have equal
-ones, so that whoever reads parses it once.
+ones, so that whoever reads parses it once. Each server gives what is fastest with its driver.
 """
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import datetime
 from decimal import Decimal
@@ -36,7 +37,7 @@ class Row(NamedTuple):
     end: int
     qty: Decimal | None
     rate: Decimal | None
-    key: str
+    key: Any
 
 
 class Texts(NamedTuple):
@@ -48,8 +49,10 @@ class Texts(NamedTuple):
     desc: str
 
 
-def split_key(key: str) -> Texts:
-    """Return what *key* holds: three lengths and the texts themselves."""
+def split_key(key: Any) -> Texts:
+    """Return what *key* holds: the texts, or three lengths and the texts themselves."""
+    if isinstance(key, tuple):
+        return Texts(*key)
     first, second, third, text = key.split(' ', 3)
     scope_end = int(first)
     metric_end = scope_end + int(second)
@@ -100,32 +103,48 @@ def between(begin: int, end: int) -> tuple[Any, Any]:
 
 def read(session: orm.Session, begin: int, end: int, newest: int) -> Iterator[Row]:
     """Yield the rows up to id *newest* that begin in ``[begin, end)``."""
-    dialect = session.get_bind().dialect.name
-    dialect = 'mysql' if dialect == 'mariadb' else dialect
-    columns = _columns(dialect)
-    query = sqlalchemy.select(*columns).where(*between(begin, end), Frame.id <= newest)
-    result = session.execute(query)
-    quantities: dict[Any, Decimal | None] = {None: None, '': None}
-    prices: dict[Any, Decimal | None] = {}
-    for chunk in result.partitions(5000):
-        found = (row[0].split(' ', 5) for row in chunk) if dialect == 'mysql' else chunk
-        for id_, first, last, qty, rate, key in found:
-            try:
-                quantity = quantities[qty]
-            except KeyError:
-                quantity = quantities[qty] = _to_decimal(qty)
-            try:
-                price = prices[rate]
-            except KeyError:
-                price = prices[rate] = to_price(rate, dialect)
-            yield Row(int(id_), int(first), int(last), quantity, price, key)
-        if len(quantities) + len(prices) > 200_000:
-            quantities = {None: None, '': None}
-            prices = {}
+    name = session.get_bind().dialect.name
+    dialect = 'mysql' if name == 'mariadb' else name
+    query = sqlalchemy.select(*_columns(dialect)).where(*between(begin, end), Frame.id <= newest)
+    seconds = _Cache(_to_second)
+    quantities = _Cache(_to_decimal)
+    prices = _Cache(lambda value: to_price(value, dialect))
+    # Of the connection: a session looks at every row for objects.
+    for chunk in session.connection().execute(query).partitions(5000):
+        if dialect == 'mysql':
+            for (text,) in chunk:
+                id_, first, last, qty, rate, key = text.split(' ', 5)
+                yield Row(int(id_), seconds[first], seconds[last], quantities[qty], prices[rate], key)
+        else:
+            for id_, first, last, qty, rate, *texts in chunk:
+                yield Row(id_, seconds[first], seconds[last], quantities[qty], prices[rate], tuple(texts))
 
 
-def _to_decimal(value: Any) -> Decimal:
-    """Return a quantity as a server or SQLite gives it."""
+class _Cache(dict[Any, Any]):
+    """What *function* returns for values that come again and again."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, value: Any) -> Any:
+        if len(self) > 100_000:
+            self.clear()
+        self[value] = result = self._function(value)
+        return result
+
+
+def _to_second(value: Any) -> int:
+    """Return the epoch second of an instant: a number on MariaDB, text on SQLite, a datetime on PostgreSQL."""
+    if isinstance(value, datetime.datetime):
+        return to_second(value)
+    return int(value) if value.lstrip('-').isdigit() else to_second(datetime.datetime.fromisoformat(value))
+
+
+def _to_decimal(value: Any) -> Decimal | None:
+    """Return a quantity as a server or SQLite gives it; None for NULL."""
+    if value is None or value == '':
+        return None
     if isinstance(value, bytes):
         value = value.decode()
     return Decimal(value if isinstance(value, str | int | Decimal) else repr(value))
@@ -142,20 +161,17 @@ def to_price(value: Any, dialect: str) -> Decimal | None:
 def _columns(dialect: str) -> list[Any]:
     """Return what to select: of MariaDB one text a row, for its driver takes long over every single value."""
     function = sqlalchemy.func
-    length = function.char_length if dialect == 'mysql' else function.length
-    owner = function.coalesce(Frame.tenant_id, '')
-    texts = (owner, Frame.res_type, Frame.unit, Frame.desc)
+    texts = (function.coalesce(Frame.tenant_id, ''), Frame.res_type, Frame.unit, Frame.desc)
     rate = rates.select(Frame.rate, dialect)
-    values = [Frame.id, _second(Frame.begin, dialect), _second(Frame.end, dialect), _qty(dialect), rate]
-    blank: Any = sqlalchemy.literal_column("' '")
     if dialect == 'mysql':
-        return [function.concat_ws(blank, *values, *(length(text) for text in texts[:3]), function.concat(*texts))]
-    key: Any = sqlalchemy.literal_column("''")
-    for text in texts[:3]:
-        key = key.op('||')(sqlalchemy.cast(length(text), sqlalchemy.Text)).op('||')(blank)
-    for text in texts:
-        key = key.op('||')(text)
-    return [*values, sqlalchemy.type_coerce(key, sqlalchemy.Text)]
+        epoch: Any = sqlalchemy.literal_column('62167219200')
+        seconds = [function.to_seconds(column) - epoch for column in (Frame.begin, Frame.end)]
+        lengths = [function.char_length(text) for text in texts[:3]]
+        blank: Any = sqlalchemy.literal_column("' '")
+        return [function.concat_ws(blank, Frame.id, *seconds, _qty(dialect), rate, *lengths, function.concat(*texts))]
+    kind: Any = sqlalchemy.Text if dialect == 'sqlite' else sqlalchemy.DateTime
+    instants = [sqlalchemy.type_coerce(column, kind) for column in (Frame.begin, Frame.end)]
+    return [Frame.id, *instants, _qty(dialect), rate, *texts]
 
 
 def _qty(dialect: str) -> Any:
@@ -164,13 +180,3 @@ def _qty(dialect: str) -> Any:
     if dialect == 'postgresql':
         return sqlalchemy.cast(Frame.qty, sqlalchemy.Text)
     return sqlalchemy.type_coerce(Frame.qty, types.Untouched(15, 5))
-
-
-def _second(column: Any, dialect: str) -> Any:
-    """Return the epoch second of a naive UTC *column*, as SQL."""
-    function = sqlalchemy.func
-    if dialect == 'mysql':
-        return function.to_seconds(column) - sqlalchemy.literal_column('62167219200')
-    if dialect == 'postgresql':
-        return sqlalchemy.cast(function.floor(sqlalchemy.extract('epoch', column)), sqlalchemy.BigInteger)
-    return sqlalchemy.cast(function.strftime(sqlalchemy.literal_column("'%s'"), column), sqlalchemy.BigInteger)
