@@ -175,17 +175,24 @@ def _to_run(row: CoverageRun, scope_id: str) -> coverage.Run:
     )
 
 
-def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int) -> None:
-    """Forget what became of the cells of these scopes in ``[begin, end)``; the session has locked the guards."""
+def read_runs(session: orm.Session, guards: Mapping[str, int], begin: int, end: int) -> list[coverage.Run]:
+    """Return the runs of these scopes that overlap ``[begin, end)``, whole."""
     names = {guard_id: scope_id for scope_id, guard_id in guards.items()}
+    result = []
     for part in statements.chunks(sorted(names)):
         query = sqlalchemy.select(CoverageRun).where(
             CoverageRun.scope_id.in_(part), CoverageRun.begin < end, CoverageRun.end > begin
         )
-        before = [_to_run(row, names[row.scope_id]) for row in session.scalars(query)]
-        after = [piece for run in before for piece in coverage.without(run, begin, end)]
-        statements.delete_keys(session, CoverageRun, sorted(_key(guards, run) for run in before))
-        statements.upsert(session, CoverageRun, _to_rows(guards, after))
+        result += [_to_run(row, names[row.scope_id]) for row in session.scalars(query)]
+    return result
+
+
+def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int) -> None:
+    """Forget what became of the cells of these scopes in ``[begin, end)``; the session has locked the guards."""
+    before = read_runs(session, guards, begin, end)
+    after = [piece for run in before for piece in coverage.without(run, begin, end)]
+    statements.delete_keys(session, CoverageRun, sorted(_key(guards, run) for run in before))
+    statements.upsert(session, CoverageRun, _to_rows(guards, after))
     delete_failures(session, guards, failed_cells(session, guards, begin, end))
 
 

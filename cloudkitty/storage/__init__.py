@@ -3,11 +3,14 @@
 
 from typing import Any
 
+from oslo_log import log
+
 from cloudkitty import conf as options
-from cloudkitty import errors
 from cloudkitty import plugins
 from cloudkitty.db import engine
 from cloudkitty.storage import base
+
+LOG = log.getLogger(__name__)
 
 BaseStorage = base.BaseStorage
 
@@ -16,13 +19,17 @@ NAMESPACE = 'cloudkitty.storage.v%d.backends'
 
 def load_class(conf: Any) -> type[base.BaseStorage]:
     """Return the class of the configured driver; raise ConfigurationError for one that is not built."""
-    group = conf.storage
-    if group.version == 1:
-        raise errors.ConfigurationError(
-            '[storage] version = 1: this release does not have it yet. Use version = 2 with backend = sqlalchemy.'
-        )
-    found: type[base.BaseStorage] = plugins.load_class(NAMESPACE % group.version, group.backend)
+    found: type[base.BaseStorage] = plugins.load_class(NAMESPACE % conf.storage.version, conf.storage.backend)
     return found
+
+
+def warn(conf: Any) -> None:
+    """Say what the configured storage cannot keep."""
+    if conf.storage.version == 1:
+        LOG.warning(
+            '[storage] version = 1: rated_data_frames keeps 5 digits after the point of a quantity, and a price as a '
+            'floating-point number, which on MySQL and MariaDB has 6 to 7 digits. Version 2 keeps both exactly.'
+        )
 
 
 def from_options(conf: Any, database: engine.Database) -> base.BaseStorage:

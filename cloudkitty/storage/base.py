@@ -71,7 +71,12 @@ class CommitResult:
 
 
 class BaseStorage(abc.ABC):
-    """A place for rated data. Instants are aware, amounts Decimal."""
+    """A place for rated data. Instants are aware, amounts Decimal.
+
+    :cvar longest_scope_id: characters of a scope's id that there is room for; a scope with a longer one is not rated.
+    """
+
+    longest_scope_id = 255
 
     @abc.abstractmethod
     def init(self) -> None:

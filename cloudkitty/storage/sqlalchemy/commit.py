@@ -120,6 +120,12 @@ def _delete(session: orm.Session, scope_ids: Sequence[str], begin: int, end: int
     if not guards:
         return
     scopes.lock(session, guards.values())
+    erase(session, guards, begin, end)
+    scopes.advance(session, guards.values())
+
+
+def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int) -> None:
+    """Delete collected points and coverage of the scopes of *guards*, which the session has locked."""
     ledger.erase(session, guards, begin, end)
     edit = Edit(
         guards,
@@ -131,7 +137,6 @@ def _delete(session: orm.Session, scope_ids: Sequence[str], begin: int, end: int
         cause='deleted',
     )
     edit_days(session, edit)
-    scopes.advance(session, guards.values())
 
 
 def to_edit(

@@ -64,6 +64,10 @@ class SQLAlchemyStorage(base.BaseStorage):
         return self.reports.quantities(reports.Selection(window, scope_ids, metric_types), priced)
 
     def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:
+        writing.push(self._database, self._read_frames(dataframes, scope_id))
+
+    def _read_frames(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None) -> list[series.Columns]:
+        """Return the points of *dataframes*; raise BadRequest for what cannot be stored."""
         found: dict[tuple[series.Series, int], list[tuple[int, dataframe.DataPoint]]] = {}
         for frame in dataframes:
             begin = periods.to_epoch(frame.start)
@@ -75,7 +79,7 @@ class SQLAlchemyStorage(base.BaseStorage):
             for metric, point in frame.iterpoints():
                 item = self._to_series(metric, point, frame.start, scope_id)
                 found.setdefault((item, length), []).append((begin, point))
-        writing.push(self._database, [self._to_columns(*key, points) for key, points in found.items()])
+        return [self._to_columns(*key, points) for key, points in found.items()]
 
     def _to_series(
         self, metric: str, point: dataframe.DataPoint, begin: datetime.datetime, scope_id: str | None
@@ -140,9 +144,11 @@ class SQLAlchemyStorage(base.BaseStorage):
         wanted = filters.pop(self._scope_key, None)
         if filters:
             raise errors.BadRequest('Data is deleted by %s only, not by %s.' % (self._scope_key, sorted(filters)[0]))
-        chosen = scopes.list_ids(self._database) if wanted is None else _names(wanted)
-        first, last = self._open_window(begin, end)
-        writing.delete(self._database, chosen, first, last)
+        self._erase(None if wanted is None else _names(wanted), *self._open_window(begin, end))
+
+    def _erase(self, scope_ids: Collection[str] | None, begin: int, end: int) -> None:
+        chosen = scopes.list_ids(self._database) if scope_ids is None else scope_ids
+        writing.delete(self._database, chosen, begin, end)
 
     def _open_window(self, begin: datetime.datetime | None, end: datetime.datetime | None) -> tuple[int, int]:
         """Return epoch seconds for a window that may be open on either side."""

@@ -102,7 +102,7 @@ class Sum(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Found:
+class Found:
     """A series with its scope's id and its attributes."""
 
     scope_id: str
@@ -167,7 +167,7 @@ class Reports:
 
     def quantities(self, selection: Selection, priced: bool = False) -> list[series.Columns]:
         """Return the collected points of *selection* that have no price, or, if *priced*, all of them; no prices."""
-        found: dict[tuple[int, int], tuple[_Found, list[tuple[int, Decimal]]]] = {}
+        found: dict[tuple[int, int], tuple[Found, list[tuple[int, Decimal]]]] = {}
         if selection.is_impossible:
             return []
         with self._database.snapshot() as session:
@@ -190,16 +190,18 @@ class Reports:
         return (rows[0].unpriced, rows[0].points) if rows else (0, 0)
 
     def _sum_roll_ups(self, session: orm.Session, selection: Selection, groupby: Sequence[str]) -> list[Sum]:
+        totals: _Totals = {}
+        for scope_id, metric, values in self._roll_ups(session, selection):
+            by_word = {'type': metric, self._scope_key: scope_id}
+            _add(totals, tuple(by_word[word] for word in groupby), values)
+        return _to_sums(totals)
+
+    def _roll_ups(self, session: orm.Session, selection: Selection) -> Iterator[tuple[str, str, Sequence[Any]]]:
+        """Yield (scope id, metric, (points, qty, price, unpriced)) of what has points, in parts that add up."""
         names = _scope_names(session, selection.scope_ids)
         window = selection.window
         first, last = window.days
         inner_first, inner_last = window.whole_days
-        totals: _Totals = {}
-
-        def add(guard_id: int, metric: str, values: Sequence[Any]) -> None:
-            by_word = {'type': metric, self._scope_key: names[guard_id]}
-            _add(totals, tuple(by_word[word] for word in groupby), values)
-
         for condition in self._roll_up_conditions(selection, names):
             if inner_first < inner_last:
                 query = (
@@ -217,15 +219,15 @@ class Reports:
                 )
                 for row in session.execute(query):
                     if row[5]:
-                        add(row[0], row[1], (int(row[5]), row[3], row[4], int(row[6])))
+                        yield names[row[0]], row[1], (int(row[5]), row[3], row[4], int(row[6]))
             edges = [*range(first, inner_first), *range(inner_last, last)]
             for days in statements.chunks(edges):
                 cells = sqlalchemy.select(ScopeDay.day, ScopeDay.scope_id, ScopeDay.metric, ScopeDay.body)
                 for found in session.execute(cells.where(ScopeDay.day.in_(days), *condition)):
                     for cell in body.decode_cells(found.body):
                         if cell.points and window.holds(found.day * period.DAY + cell.offset, cell.length):
-                            add(found.scope_id, found.metric, (cell.points, cell.qty, cell.price, cell.unpriced))
-        return _to_sums(totals)
+                            sums = (cell.points, cell.qty, cell.price, cell.unpriced)
+                            yield names[found.scope_id], found.metric, sums
 
     def _roll_up_conditions(self, selection: Selection, names: dict[int, str]) -> Iterator[list[Any]]:
         metric = [] if selection.metrics is None else [ScopeDay.metric.in_(sorted(selection.metrics))]
@@ -244,7 +246,7 @@ class Reports:
             _add(totals, values, (1, point.qty, point.price, 0))
         return _to_sums(totals)
 
-    def _value_of(self, item: _Found, word: str, calendar: dict[str, str]) -> Any:
+    def _value_of(self, item: Found, word: str, calendar: dict[str, str]) -> Any:
         if word == 'type':
             return item.metric
         if word in item.groupby:
@@ -257,7 +259,7 @@ class Reports:
 
     def _points(
         self, session: orm.Session, selection: Selection, priced: bool | None = True
-    ) -> Iterator[tuple[_Found, int, body.Point]]:
+    ) -> Iterator[tuple[Found, int, body.Point]]:
         """Yield (series, begin, point) of every point of *selection*, by day and series.
 
         :param priced: those with a price, those without, or, if None, both.
@@ -274,7 +276,7 @@ class Reports:
         if selection.scope_ids is not None:
             parts = [[RatedDay.scope_id.in_(part)] for part in statements.chunks(sorted(names))]
         matches = self._matcher(selection, calendar=True)
-        known: dict[int, _Found | None] = {}
+        known: dict[int, Found | None] = {}
         for condition in parts:
             rows = session.execute(query.where(*condition)).all()
             self._learn(session, {row.series_id for row in rows} - known.keys(), names, selection, known)
@@ -296,13 +298,13 @@ class Reports:
         ids: Collection[int],
         names: dict[int, str],
         selection: Selection,
-        known: dict[int, _Found | None],
+        known: dict[int, Found | None],
     ) -> None:
         """Add the series of *ids* to *known*, None for those that are not selected."""
         matches = self._matcher(selection, calendar=False)
         for part in statements.chunks(sorted(ids)):
             for row in session.scalars(sqlalchemy.select(SeriesRow).where(SeriesRow.id.in_(part))):
-                item = _Found(
+                item = Found(
                     names[row.scope_id],
                     row.metric,
                     row.unit,
@@ -314,11 +316,11 @@ class Reports:
                 chosen = selection.metrics is None or row.metric in selection.metrics
                 known[row.id] = item if chosen and matches(item, None) else None
 
-    def _matcher(self, selection: Selection, calendar: bool) -> Callable[[_Found, int | None], bool]:
+    def _matcher(self, selection: Selection, calendar: bool) -> Callable[[Found, int | None], bool]:
         """Return what tells whether the attributes of a series, or those of the calendar, are as selected."""
         wanted = [(name, texts) for name, texts in selection.attributes if (name in series.CALENDAR) == calendar]
 
-        def matches(item: _Found, begin: int | None) -> bool:
+        def matches(item: Found, begin: int | None) -> bool:
             words = {} if begin is None else series.calendar(period.from_epoch(begin), self._zone)
             return all(str(self._value_of(item, name, words)) in texts for name, texts in wanted)
 

@@ -23,15 +23,9 @@ from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.v1 import models as old_models
 from cloudkitty.storage.v1 import rates
+from cloudkitty.storage.v1 import table
 
 Frame = old_models.RatedDataFrame
-
-#: Characters that the column of scopes holds, bytes that MySQL's TEXT holds, and what its quantities stay below.
-LONGEST_SCOPE = 32
-LONGEST_DESC = 65535
-LARGEST_QTY = Decimal(10) ** 10
-
-_QTY_QUANTUM = Decimal(1).scaleb(-5)
 
 #: (scope id, metric, epoch second)
 Cell = tuple[str, str, int]
@@ -161,43 +155,23 @@ def _read_ours(session: orm.Session, day: int, dialect: str, outcome: Outcome) -
         .order_by(models.RatedDay.series_id)
     )
     for text, scope_id, metric, unit, groupby, metadata in session.execute(query):
-        desc = json.dumps(json.loads(metadata) | json.loads(groupby))
+        desc = table.to_desc(json.loads(groupby), json.loads(metadata))
         points = body.decode_points(text)
         outcome.unpriced += sum(1 for point in points if point.price is None)
-        reason = _refuse(scope_id, metric, unit, desc, dialect)
+        reason = table.refuse(scope_id, metric, unit, desc, dialect)
         for point in points:
             if point.price is None:
                 continue
-            qty = point.qty.quantize(_QTY_QUANTUM, context=amount.CONTEXT)
-            problem = reason or ('a quantity of 10^10 or more' if abs(qty) >= LARGEST_QTY else '')
+            qty = table.round_qty(point.qty)
+            problem = reason or ('a quantity of 10^10 or more' if table.is_too_large(qty) else '')
             if problem:
                 outcome.refused[scope_id, metric, problem] += 1
                 continue
             begin = day * period.DAY + point.offset
-            row = {
-                'begin': period.to_naive(period.from_epoch(begin)),
-                'end': period.to_naive(period.from_epoch(begin + point.length)),
-                'unit': unit,
-                'qty': qty,
-                'res_type': metric,
-                'rate': float(point.price),
-                'desc': desc,
-                'tenant_id': scope_id or None,
-            }
+            row = table.to_row(scope_id, metric, unit, desc, begin, point.length, qty, point.price)
             rounded = (qty, rates.stored(float(point.price), dialect))
             result[scope_id, metric, begin].append(_Point(row, (point.qty, point.price), rounded))
     return result
-
-
-def _refuse(scope_id: str, metric: str, unit: str, desc: str, dialect: str) -> str:
-    """Return why points of a series cannot be rows; '' if they can."""
-    if len(scope_id) > LONGEST_SCOPE:
-        return 'a scope id of more than %d characters' % LONGEST_SCOPE
-    if dialect != 'mysql':
-        return ''
-    if any(ord(character) > 0xFFFF for text in (scope_id, metric, unit) for character in text):
-        return 'a character that the table cannot hold'
-    return 'a description of more than %d bytes' % LONGEST_DESC if len(desc) > LONGEST_DESC else ''
 
 
 def _read_theirs(session: orm.Session, day: int) -> dict[Cell, list[tuple[int, Values]]]:

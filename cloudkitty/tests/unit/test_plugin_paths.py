@@ -30,6 +30,7 @@ from cloudkitty import collector
         'cloudkitty.rating.RatingRestControllerBase',
         'cloudkitty.rating.hash.HashMap',
         'cloudkitty.rating.noop.Noop',
+        'cloudkitty.storage.v1.sqlalchemy.SQLAlchemyStorage',
         'cloudkitty.storage.v2.BaseStorage',
     ],
 )

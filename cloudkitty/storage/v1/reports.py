@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading ``rated_data_frames``: the answers of version 2, as exact as the columns are.
+
+What is in the table may have been written by any release: quantities may be NULL and descriptions no JSON. Which of a
+point's attributes were its groupby the table does not say: all of them are. Points that wait for a price have no place
+there; they are where version 2 keeps them.
+"""
+
+from collections.abc import Iterator
+from collections.abc import Sequence
+from decimal import Decimal
+import json
+from typing import Any
+
+import sqlalchemy
+from sqlalchemy import orm
+
+from cloudkitty import amount
+from cloudkitty import period
+from cloudkitty import series
+from cloudkitty.db import statements
+from cloudkitty.storage.imports import rows
+from cloudkitty.storage.sqlalchemy import body
+from cloudkitty.storage.sqlalchemy import reports
+from cloudkitty.storage.v1 import models
+from cloudkitty.storage.v1 import rates
+from cloudkitty.storage.v1 import table
+
+Frame = models.RatedDataFrame
+
+#: How many descriptions are remembered.
+_REMEMBERED = 100_000
+
+
+class Reports(reports.Reports):
+    """Answers from the rows; see the base class."""
+
+    def scopes(self, window: reports.Window) -> list[str]:
+        with self._database.snapshot() as session:
+            owner = exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), dialect_of(session))
+            query = sqlalchemy.select(owner).where(*_in_window(window), Frame.res_type != table.NO_DATA).distinct()
+            return sorted(to_text(found) for found in session.scalars(query))
+
+    def _roll_ups(self, session: orm.Session, selection: reports.Selection) -> Iterator[tuple[str, str, Sequence[Any]]]:
+        """Yield the sums of rows of one price; the server counts them, and adds up quantities where it is exact."""
+        dialect = dialect_of(session)
+        function = sqlalchemy.func
+        adds_up = dialect != 'sqlite'
+        columns = [
+            exactly(function.coalesce(Frame.tenant_id, ''), dialect),
+            exactly(Frame.res_type, dialect),
+            rates.select(Frame.rate, dialect),
+            function.sum(Frame.qty) if adds_up else Frame.qty,
+            function.count(),
+        ]
+        grouped = [sqlalchemy.text(str(number)) for number in ((1, 2, 3) if adds_up else (1, 2, 3, 4))]
+        for conditions in _conditions(selection):
+            for owner, type_, rate, qty, count in session.execute(
+                sqlalchemy.select(*columns).where(*conditions).group_by(*grouped)
+            ):
+                scope_id, metric = to_text(owner), to_text(type_)
+                if not _is_selected(selection, scope_id, metric):
+                    continue
+                quantity = amount.ZERO if qty is None else qty
+                if not adds_up:
+                    quantity = amount.CONTEXT.multiply(quantity, Decimal(count))
+                price = amount.CONTEXT.multiply(rows.to_price(rate, dialect) or amount.ZERO, Decimal(count))
+                yield scope_id, metric, (count, quantity, price, 0)
+
+    def _points(
+        self, session: orm.Session, selection: reports.Selection, priced: bool | None = True
+    ) -> Iterator[tuple[reports.Found, int, body.Point]]:
+        if priced is not True:
+            yield from super()._points(session, selection, priced=False)
+        if priced is not False:
+            yield from self._rows(session, selection)
+
+    def _rows(
+        self, session: orm.Session, selection: reports.Selection
+    ) -> Iterator[tuple[reports.Found, int, body.Point]]:
+        """Yield (attributes, begin, point) of every row of *selection*, in the order in which they were written."""
+        dialect = dialect_of(session)
+        texts = (sqlalchemy.func.coalesce(Frame.tenant_id, ''), Frame.res_type, Frame.unit, Frame.desc)
+        columns = (Frame.begin, Frame.end, Frame.qty, rates.select(Frame.rate, dialect), *texts)
+        matchers = [self._matcher(selection, calendar) for calendar in (False, True)]
+        known: dict[tuple[str, ...], reports.Found] = {}
+        for conditions in _conditions(selection):
+            query = sqlalchemy.select(*columns).where(*conditions).order_by(Frame.id)
+            for first, last, qty, rate, *key in session.execute(query).yield_per(5000):
+                if not _is_selected(selection, key[0], key[1]):
+                    continue
+                item = known.get(tuple(key))
+                if item is None:
+                    if len(known) >= _REMEMBERED:
+                        known.clear()
+                    item = known[tuple(key)] = self._to_found(*key)
+                begin = rows.to_second(first)
+                if all(matches(item, begin) for matches in matchers):
+                    price = rows.to_price(rate, dialect) or amount.ZERO
+                    quantity = amount.ZERO if qty is None else qty
+                    yield item, begin, body.Point(begin % period.DAY, rows.to_second(last) - begin, quantity, price)
+
+    def _to_found(self, scope_id: str, metric: str, unit: str, desc: str) -> reports.Found:
+        attributes = _read(desc)
+        if scope_id:
+            attributes.setdefault(self._scope_key, scope_id)
+        return reports.Found(scope_id, metric, unit, None, attributes, {}, series.Origin.COLLECTED)
+
+
+def _read(desc: str) -> dict[str, Any]:
+    """Return the attributes of a description; one that is no JSON object is kept whole, as the attribute ``desc``."""
+    try:
+        found = json.loads(desc)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    return {'desc': desc}
+
+
+def dialect_of(session: orm.Session) -> str:
+    """Return ``sqlite``, ``mysql`` or ``postgresql``."""
+    name: str = session.get_bind().dialect.name
+    return 'mysql' if name == 'mariadb' else name
+
+
+def exactly(column: Any, dialect: str) -> Any:
+    """Return *column* compared by bytes, on MariaDB as bytes, for :func:`to_text`: its default has ``XL`` = ``xl``."""
+    if dialect != 'mysql':
+        return column
+    text = sqlalchemy.func.convert(column.op('USING')(sqlalchemy.text('utf8mb4')))
+    return sqlalchemy.cast(text, sqlalchemy.LargeBinary)
+
+
+def to_text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def of_scopes(scope_ids: Sequence[str]) -> Any:
+    """Return the condition for rows of these scopes; on MariaDB it lets some others through."""
+    condition = Frame.tenant_id.in_([scope_id for scope_id in scope_ids if scope_id])
+    return sqlalchemy.or_(condition, Frame.tenant_id.is_(None), Frame.tenant_id == '') if '' in scope_ids else condition
+
+
+def _in_window(window: reports.Window) -> list[Any]:
+    first, last = (period.to_naive(period.from_epoch(second)) for second in (window.begin, window.end))
+    return [Frame.begin >= first, Frame.end <= last if window.whole else Frame.begin < last]
+
+
+def _conditions(selection: reports.Selection) -> Iterator[list[Any]]:
+    """Yield conditions that together let through the rows of *selection*, and on MariaDB some others."""
+    conditions = [*_in_window(selection.window), Frame.res_type != table.NO_DATA]
+    if selection.metrics is not None:
+        conditions.append(Frame.res_type.in_(sorted(selection.metrics)))
+    if selection.scope_ids is None:
+        yield conditions
+        return
+    for part in statements.chunks(sorted(set(selection.scope_ids))):
+        yield [*conditions, of_scopes(part)]
+
+
+def _is_selected(selection: reports.Selection, scope_id: str, metric: str) -> bool:
+    return (selection.scope_ids is None or scope_id in selection.scope_ids) and (
+        selection.metrics is None or metric in selection.metrics
+    )

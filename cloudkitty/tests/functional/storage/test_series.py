@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the storage of series does beyond the contract."""
+
+from decimal import Decimal
+
+import pytest
+import sqlalchemy
+
+from cloudkitty import amount
+from cloudkitty import dataframe
+from cloudkitty import series
+from cloudkitty.db import coverage as ledger
+from cloudkitty.db import engine
+from cloudkitty.storage.sqlalchemy import driver
+from cloudkitty.tests import samples
+from cloudkitty.tests.functional.storage import test_contract
+
+HOUR = samples.HOUR
+JUNE = samples.JUNE
+
+total = test_contract.total
+
+
+@pytest.fixture
+def storage(database):
+    return driver.SQLAlchemyStorage(database)
+
+
+def test_a_replacement_writes_what_was_there_to_the_history(storage, database):
+    points = [samples.columns(begins=(JUNE, JUNE + HOUR)), samples.columns(id='b', begins=(JUNE, JUNE + HOUR))]
+    storage.commit(samples.commit(samples.ready_states(database, 'p'), points, periods=2))
+    new = samples.columns(id='c', begins=(JUNE,), prices=('7',))
+    storage.commit(samples.commit(samples.states(database, 'p'), [new], replace=True, cause='test', who='me'))
+    with database.engine.connect() as connection:
+        rows = connection.exec_driver_sql('SELECT cause, who, points FROM rated_history').all()
+    assert [tuple(row) for row in rows] == [('test', 'me', 2)] * 2
+
+
+def test_amounts_are_exact_to_the_last_digit(storage, database):
+    price = '123456789012345678.0000000000000000000000000001'
+    points = [samples.columns(id=str(index), prices=(price,), quantities=('0.1',)) for index in range(3)]
+    storage.commit(samples.commit(samples.ready_states(database, 'p'), points))
+    expected = Decimal('370370367037037034.0000000000000000000000000003')
+    for words in ([], ['type'], ['id']):
+        assert amount.total(row['rate'] for row in total(storage, words)) == expected
+        assert amount.total(row['rate'] for row in total(storage, words, JUNE - 24 * HOUR, 96)) == expected
+
+
+def test_series_are_looked_up_again_after_somebody_else_wrote(storage, database):
+    other = driver.SQLAlchemyStorage(database)
+    samples.ready_states(database, 'p')
+    for index, writer in enumerate((storage, other, storage, other)):
+        begin = JUNE + index * HOUR
+        states = samples.states(database, 'p')
+        assert writer.commit(samples.commit(states, [samples.columns(begins=(begin,))], begin)).committed
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql('SELECT count(*) FROM series').scalar() == 1
+    assert total(storage)[0]['qty'] == 4
+
+
+def test_pushed_series_tell_types_apart(storage, database):
+    for value in (16, 16.0, '16'):
+        point = dataframe.DataPoint('u', 1, 1, {'project_id': 'p'}, {'vcpus': value})
+        storage.push([dataframe.DataFrame(*samples.window(hours=1), {'fee': [point]})])
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql('SELECT count(*) FROM series').scalar() == 3
+    assert series.Origin.PUSHED.value == 'pushed'
+
+
+@pytest.mark.parametrize('groupby', [['project_id'], ['id']])
+def test_a_report_sees_one_moment(storage, database, database_url, groupby):
+    storage.commit(samples.commit(samples.ready_states(database, 'p'), [samples.columns()]))
+    other = engine.Database(database_url)
+    statements = []
+
+    @sqlalchemy.event.listens_for(database.engine, 'after_cursor_execute')
+    def write_another_scope(connection, cursor, statement, *rest):
+        statements.append(statement)
+        if len([text for text in statements if 'FROM scopes' in text]) == 1 and 'FROM scopes' in statement:
+            found = samples.ready_states(other, 'q')
+            driver.SQLAlchemyStorage(other).commit(samples.commit(found, [samples.columns('q', id='b')]))
+
+    try:
+        assert [row['qty'] for row in total(storage, groupby)] == [1]
+    finally:
+        sqlalchemy.event.remove(database.engine, 'after_cursor_execute', write_another_scope)
+        other.dispose()
+    assert [row['qty'] for row in total(storage, groupby)] == [1, 1]
+
+
+def test_pushed_points_append_and_survive_a_deletion(storage, database):
+    (before,) = samples.ready_states(database, 'p')
+    point = dataframe.DataPoint('u', 1, '0.25', {'project_id': 'p'}, {})
+    frame = dataframe.DataFrame(*samples.window(hours=1), {'fee': [point]})
+    storage.push([frame])
+    storage.push([frame])
+    assert storage.commit(samples.commit([before], [samples.columns()])).committed == {'p'}
+    storage.delete(samples.instant(JUNE), None, {'project_id': 'p'})
+    assert [(row['type'], row['rate']) for row in total(storage, ['type'])] == [('fee', Decimal('0.5'))]
+    assert ledger.list_runs(database) == []
