@@ -117,6 +117,7 @@ def app_factory(global_conf: dict[str, Any], **local_conf: str) -> Any:
 
 def make_deployment(conf: Any) -> context.Deployment:
     """Return what the service works with, by *conf*; nothing is connected yet."""
+    storage.warn(conf)
     database = engine.from_options(conf)
     enforcer = policy.make_enforcer(conf) if conf.auth_strategy == 'keystone' else None
     if enforcer is not None:

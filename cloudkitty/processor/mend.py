@@ -326,6 +326,7 @@ class Mender:
                 {cell: count for cell, count in rated.skipped.items() if cell in verdict.runs},
                 replace=True,
                 cause='repair',
+                now=period.to_epoch(self._clock()),
             )
         )
         points = sum(len(item.begins) for item in columns if item.series.scope_id in result.committed)

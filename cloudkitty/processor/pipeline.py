@@ -298,6 +298,7 @@ class Pipeline:
                     coverage_of(rated, self._types, moving, self._length),
                     [*failures, *(failure for failure in waiting if failure.scope_id in moving)],
                     rated.skipped,
+                    now=now,
                 )
             )
             points = sum(len(item.begins) for item in rated.columns if item.series.scope_id in result.committed)

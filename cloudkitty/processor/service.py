@@ -85,6 +85,7 @@ def check_history(conf) -> bool:
 
     It is opened and closed again: the workers are forked after it.
     """
+    storage.warn(conf)
     database = engine.from_options(conf)
     problem = ''
     try:
@@ -154,6 +155,7 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
         options.zone(conf),
         clock,
         check,
+        store.longest_scope_id,
     )
     return made, chains
 

@@ -49,6 +49,7 @@ class Worker:
     :param zone: of the month in which a new scope starts.
     :param clock: returns the present instant.
     :param check: called before the first pass until it raises nothing: what has to be known before anything is rated.
+    :param longest_id: characters of a scope's id that the storage has room for.
     """
 
     #: Seconds between two passes at most.
@@ -78,6 +79,7 @@ class Worker:
         zone: datetime.tzinfo,
         clock: Callable[[], datetime.datetime],
         check: Callable[[], None] | None = None,
+        longest_id: int = LONGEST_ID,
     ) -> None:
         self._database = database
         self._fetcher = fetcher
@@ -90,6 +92,7 @@ class Worker:
         self._zone = zone
         self._clock = clock
         self._check = check
+        self._longest_id = longest_id
         self._listed: list[str] | None = None
         self._listed_at: datetime.datetime | None = None
         self._asked: tuple[int, int] | None = None
@@ -168,16 +171,21 @@ class Worker:
             return False
         if not self._is_noted:
             first = period.first_period(self._listed_at, self._schedule.length, self._zone)
-            scopes.ensure(self._database, self._listed, self._identity, first, self._schedule.length)
+            fitting = [scope_id for scope_id in self._listed if self._fits(scope_id)]
+            scopes.ensure(self._database, fitting, self._identity, first, self._schedule.length)
             scopes.mark_listed(self._database, self._listed, self._identity, self._listed_at)
             states = scopes.list_states(self._database, self._identity)
             if not self._is_started:
-                self._mender.follow_length(states)
+                self._mender.follow_length(state for state in states if self._fits(state.scope.id))
                 self._is_started = True
             known = {state.scope.id for state in states}
             self._say_odd(
-                [scope_id for scope_id in self._listed if scope_id not in known],
+                [scope_id for scope_id in fitting if scope_id not in known],
                 'cannot be told from others by the database',
+            )
+            self._say_odd(
+                [scope_id for scope_id in {*self._listed, *known} if not self._fits(scope_id)],
+                'are longer than the %d characters that the configured storage has room for' % self._longest_id,
             )
             self._is_noted = True
         return True
@@ -216,8 +224,13 @@ class Worker:
             self._odd |= fresh
             LOG.error('%d scopes are not rated: they %s: %s', len(fresh), why, ', '.join(sorted(fresh)[:10]))
 
+    def _fits(self, scope_id: str) -> bool:
+        return len(scope_id) <= self._longest_id
+
     def _read(self, ids: Collection[str] | None = None) -> list[scope.State]:
-        return scopes.list_states(self._database, self._identity, ids, active=True)
+        """Return the states of what is to be rated: of *ids*, or of all."""
+        found = scopes.list_states(self._database, self._identity, ids, active=True)
+        return [state for state in found if self._fits(state.scope.id)]
 
     def _rate_share(self) -> tuple[bool, bool]:
         """Rate what is due and this worker's.

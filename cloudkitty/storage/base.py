@@ -49,6 +49,7 @@ class Commit:
     :ivar failures: open troubles of the changed cells; troubles of the others among them are over.
     :ivar skipped: count of points a skip expression dropped, by (scope id, metric, begin).
     :ivar replace: the cells may hold collected points already, which go to the history with *cause* and *who*.
+    :ivar now: the present, in epoch seconds; None for that of the host.
     """
 
     length: int
@@ -60,6 +61,7 @@ class Commit:
     replace: bool = False
     cause: str | None = None
     who: str | None = None
+    now: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

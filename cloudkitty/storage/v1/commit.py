@@ -204,7 +204,7 @@ def _failures(database: engine.Database, commit: base.Commit, content: _Content)
     """Return the open troubles of what the table has no room for, each an attempt older than it was."""
     if not content.refused:
         return []
-    now = period.to_epoch(datetime.datetime.now(period.UTC))
+    now = period.to_epoch(datetime.datetime.now(period.UTC)) if commit.now is None else commit.now
     begins = {cell[2] for cell in content.refused}
     known_before = {
         (failure.scope_id, failure.metric, failure.begin): failure

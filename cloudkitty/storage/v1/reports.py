@@ -9,6 +9,7 @@ there; they are where version 2 keeps them.
 from collections.abc import Iterator
 from collections.abc import Sequence
 from decimal import Decimal
+import functools
 import json
 from typing import Any
 
@@ -96,8 +97,8 @@ class Reports(reports.Reports):
                     item = known[tuple(key)] = self._to_found(*key)
                 begin = rows.to_second(first)
                 if all(matches(item, begin) for matches in matchers):
-                    price = rows.to_price(rate, dialect) or amount.ZERO
-                    quantity = amount.ZERO if qty is None else qty
+                    price = _plain(rows.to_price(rate, dialect) or amount.ZERO)
+                    quantity = _plain(amount.ZERO if qty is None else qty)
                     yield item, begin, body.Point(begin % period.DAY, rows.to_second(last) - begin, quantity, price)
 
     def _to_found(self, scope_id: str, metric: str, unit: str, desc: str) -> reports.Found:
@@ -105,6 +106,12 @@ class Reports(reports.Reports):
         if scope_id:
             attributes.setdefault(self._scope_key, scope_id)
         return reports.Found(scope_id, metric, unit, None, attributes, {}, series.Origin.COLLECTED)
+
+
+@functools.lru_cache(_REMEMBERED)
+def _plain(value: Decimal) -> Decimal:
+    """Return *value* without the zeros at its end that only the column put there."""
+    return Decimal(amount.to_text(value))
 
 
 def _read(desc: str) -> dict[str, Any]:

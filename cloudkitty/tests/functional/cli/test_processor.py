@@ -371,3 +371,35 @@ def test_help_needs_no_configuration(programs, argument):
 
 def test_unknown_flag_is_bad_usage(programs):
     assert programs.run(PROCESSOR, '--nonsense').returncode == 2
+
+
+def test_table_of_old_is_rated_into_and_said_to_be_less_exact(everywhere):
+    everywhere.set('storage', version=1)
+    everywhere.set('orchestrator', max_workers=1)
+    everywhere.set('fetcher_source', sources='a,%s' % ('x' * 33))
+    everywhere.install()
+    running = everywhere.start(PROCESSOR)
+    running.wait_for('of 1 scopes')
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    assert running.output.count('version = 1: rated_data_frames keeps 5 digits') == 1
+    assert "longer than the 32 characters that the configured storage has room for: '%s'" % ('x' * 33) in running.output
+    assert 'Traceback' not in running.output
+    database = engine.Database(everywhere.options['database']['connection'])
+    with database.engine.connect() as connection:
+        rows = connection.exec_driver_sql('SELECT tenant_id, count(*) FROM rated_data_frames GROUP BY tenant_id').all()
+        points = connection.exec_driver_sql('SELECT count(*) FROM rated_days').scalar()
+        (clock,) = connection.exec_driver_sql('SELECT last_processed_timestamp FROM cloudkitty_storage_states').one()
+    database.dispose()
+    assert [tuple(row) for row in rows] == [('a', 2 * count_hours(str(clock)))]
+    assert points == 0
+
+
+def test_hybrid_storage_is_one_line(programs):
+    programs.set('storage', version=1, backend='hybrid')
+    done = programs.run(PROCESSOR)
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        'cloudkitty-processor: Cannot use "hybrid" of cloudkitty.storage.v1.backends. It is not built; use sqlalchemy. '
+        'Installed: sqlalchemy.'
+    ]

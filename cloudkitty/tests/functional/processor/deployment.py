@@ -42,8 +42,17 @@ class Deployment:
     :ivar clock: stands at 03:00:01 of the first of June 2026: the first hour of the month is due.
     """
 
-    def __init__(self, database, *scope_ids, types=('cpu', 'disk'), zone=period.UTC, modules=None):
+    def __init__(
+        self,
+        database,
+        *scope_ids,
+        types=('cpu', 'disk'),
+        zone=period.UTC,
+        modules=None,
+        driver_class=driver.SQLAlchemyStorage,
+    ):
         self.database = database
+        self.driver_class = driver_class
         self.clock = fakes.FakeClock(samples.instant(JUNE + 2 * HOUR + 1))
         self.source = fakes.FakeCollector()
         self.fetcher = fakes.FakeFetcher(*scope_ids)
@@ -53,7 +62,7 @@ class Deployment:
         self.limits = planner.Limits(scopes=100, cells=1000)
         self.modules = modules
         self.skips = None
-        self.storage = driver.SQLAlchemyStorage(database, HOUR)
+        self.storage = driver_class(database, HOUR)
         rating_modules.set_enabled(database, 'hashmap', True)
         test_hashmap.store(database, [rules.Rules().flat(2).service('cpu'), rules.Rules().flat(3).service('disk')])
         database.repeat(rule_revision.bump)
@@ -64,7 +73,7 @@ class Deployment:
         schedule = planner.Schedule(HOUR, 2)
         patience = pipeline.Patience(hold=HOLD)
         chains = chain.Cache(self.database, CONF, installed=self.modules, skips=self.skips)
-        storage = driver.SQLAlchemyStorage(self.database, HOUR)
+        storage = self.driver_class(self.database, HOUR)
         causes = pipeline.Causes()
         line = pipeline.Pipeline(
             self.database, self.source, chains, storage, self.metrics, schedule, patience, self.clock, causes=causes
@@ -83,6 +92,7 @@ class Deployment:
             self.limits,
             self.zone,
             self.clock,
+            longest_id=storage.longest_scope_id,
         )
 
     def run(self, hours=0):

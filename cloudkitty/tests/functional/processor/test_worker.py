@@ -384,6 +384,7 @@ def test_database_without_tables_is_no_reason_to_end(empty_database, caplog):
         'skips': None,
         'identity': samples.IDENTITY,
         'limits': planner.Limits(1, 1),
+        'driver_class': deployment.driver.SQLAlchemyStorage,
         'zone': period.UTC,
     }
     worker = cloud.make_worker()
