@@ -5,8 +5,21 @@ from oslo_config import cfg
 
 GROUP = 'storage'
 OPTS = [
-    cfg.IntOpt('version', default=2, min=1, max=2, help='Version of the storage interface.'),
-    cfg.StrOpt('backend', default='sqlalchemy', help='Name of the storage driver.'),
+    cfg.IntOpt(
+        'version',
+        default=2,
+        min=1,
+        max=2,
+        help='Version of the storage interface. 2 keeps every amount exactly. 1 is the table rated_data_frames of '
+        'older releases: quantities have 5 digits after the point, prices are floating-point numbers, ids of scopes '
+        'have at most 32 characters, and there is no v2 API.',
+    ),
+    cfg.StrOpt(
+        'backend',
+        default='sqlalchemy',
+        help='Name of the storage driver in the namespace cloudkitty.storage.v<version>.backends. sqlalchemy, of '
+        'either version, is the SQL database.',
+    ),
     cfg.IntOpt(
         'retention_period',
         default=2400,
