@@ -20,6 +20,12 @@ Item = TypeVar('Item')
 CHUNK = 1000
 
 
+def dialect_of(session: orm.Session) -> str:
+    """Return ``sqlite``, ``mysql`` (MariaDB too) or ``postgresql``."""
+    name: str = session.get_bind().dialect.name
+    return 'mysql' if name == 'mariadb' else name
+
+
 def chunks(items: Iterable[Item], size: int = CHUNK) -> Iterator[list[Item]]:
     """Yield *items* in lists of at most *size*."""
     part: list[Item] = []
@@ -37,7 +43,7 @@ def insert_or_ignore(session: orm.Session, model: Any, rows: Sequence[Mapping[st
     if not rows:
         return
     table = model.__table__
-    dialect = session.get_bind().dialect.name
+    dialect = dialect_of(session)
     if dialect == 'postgresql':
         statement: Any = postgresql.insert(table).on_conflict_do_nothing()
     elif dialect == 'sqlite':
@@ -54,7 +60,7 @@ def upsert(session: orm.Session, model: Any, rows: Sequence[Mapping[str, Any]]) 
     if not rows:
         return
     table = model.__table__
-    dialect = session.get_bind().dialect.name
+    dialect = dialect_of(session)
     keys = [column.name for column in table.primary_key.columns]
     others = [name for name in rows[0] if name not in keys]
     if dialect in ('postgresql', 'sqlite'):

@@ -25,12 +25,13 @@ from cloudkitty.db import ledger_models
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
 from cloudkitty.storage.imports import plan
-from cloudkitty.storage.imports import rows
 from cloudkitty.storage.imports import splitting
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import commit
 from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.sqlalchemy import models
+from cloudkitty.storage.v1 import rows
+from cloudkitty.storage.v1 import table
 
 #: The longest frame that the storage takes, in seconds.
 LONGEST = 31 * period.DAY
@@ -186,7 +187,7 @@ class Importer:
         elif item is None:
             for point in points:
                 content.points.setdefault((self._splitter.split(key, point[0]), length), []).append(point)
-        elif item.metric == rows.NO_DATA:
+        elif item.metric == table.NO_DATA:
             content.outcome.empty += len(points)
             for begin, _, _ in points:
                 content.empty[item.scope_id, begin] = begin + length

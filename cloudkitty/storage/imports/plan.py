@@ -10,8 +10,8 @@ from sqlalchemy import orm
 from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.db import engine
-from cloudkitty.storage.imports import rows
 from cloudkitty.storage.sqlalchemy import models
+from cloudkitty.storage.v1 import rows
 
 Imported = models.ImportedFrame
 

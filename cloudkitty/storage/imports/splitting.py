@@ -12,7 +12,7 @@ from cloudkitty import metric as metrics
 from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import types
-from cloudkitty.storage.imports import rows
+from cloudkitty.storage.v1 import rows
 
 
 class Splitter:

@@ -18,10 +18,12 @@ from cloudkitty import series
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
-from cloudkitty.storage.imports import rows
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.v1 import rates
+from cloudkitty.storage.v1 import rows
+from cloudkitty.storage.v1 import table
+from cloudkitty.storage.v1 import texts
 
 Frame = rows.Frame
 
@@ -92,9 +94,11 @@ def _compare_month(session: orm.Session, first: int, last: int, newest: int) -> 
 
 def _sum_rows(session: orm.Session, first: int, last: int, newest: int) -> dict[tuple[str, str, int], Sums]:
     """Return {(scope id, metric, day): sums}; the server counts, and adds up quantities, per price."""
-    dialect = _dialect(session)
+    dialect = statements.dialect_of(session)
     function = sqlalchemy.func
-    owner, metric = (_exactly(column, dialect) for column in (function.coalesce(Frame.tenant_id, ''), Frame.res_type))
+    owner, metric = (
+        texts.exactly(column, dialect) for column in (function.coalesce(Frame.tenant_id, ''), Frame.res_type)
+    )
     qty = Frame.qty if dialect == 'sqlite' else function.sum(Frame.qty)
     query = sqlalchemy.select(
         owner, metric, _day(dialect), rates.select(Frame.rate, dialect), function.count(), qty
@@ -105,8 +109,8 @@ def _sum_rows(session: orm.Session, first: int, last: int, newest: int) -> dict[
     )
     result: dict[tuple[str, str, int], Sums] = collections.defaultdict(lambda: NOTHING)
     for owner, type_, day, rate, count, quantity in session.execute(query):
-        scope_id, type_ = _to_text(owner), _to_text(type_)
-        if type_ == rows.NO_DATA:
+        scope_id, type_ = texts.to_text(owner), texts.to_text(type_)
+        if type_ == table.NO_DATA:
             continue
         quantity = amount.ZERO if quantity is None else quantity
         if dialect == 'sqlite':
@@ -137,16 +141,16 @@ def _sum_days(session: orm.Session, guards: dict[str, int], first: int, last: in
 def _sum_cells(session: orm.Session, guards: dict[str, int], key: tuple[str, str, int], newest: int) -> Sums:
     """Return what the new storage says of those periods of a scope, metric and day for which there are rows."""
     scope_id, metric, number = key
-    dialect = _dialect(session)
+    dialect = statements.dialect_of(session)
     midnight = number * period.DAY
-    owner = _exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), dialect)
+    owner = texts.exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), dialect)
     query = (
         sqlalchemy.select(Frame.begin)
         .where(
             *rows.between(midnight, midnight + period.DAY),
             Frame.id <= newest,
             owner == (scope_id.encode() if dialect == 'mysql' else scope_id),
-            _exactly(Frame.res_type, dialect) == (metric.encode() if dialect == 'mysql' else metric),
+            texts.exactly(Frame.res_type, dialect) == (metric.encode() if dialect == 'mysql' else metric),
         )
         .distinct()
     )
@@ -165,23 +169,6 @@ def _sum_cells(session: orm.Session, guards: dict[str, int], key: tuple[str, str
         if cell.offset in offsets:
             result = result.plus(Sums(cell.points, cell.qty, cell.price))
     return result
-
-
-def _dialect(session: orm.Session) -> str:
-    name: str = session.get_bind().dialect.name
-    return 'mysql' if name == 'mariadb' else name
-
-
-def _exactly(column: Any, dialect: str) -> Any:
-    """Return *column* compared by bytes, on MariaDB as bytes: its default has ``XL`` = ``xl``."""
-    if dialect != 'mysql':
-        return column
-    text = sqlalchemy.func.convert(column.op('USING')(sqlalchemy.text('utf8mb4')))
-    return sqlalchemy.cast(text, sqlalchemy.LargeBinary)
-
-
-def _to_text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def _day(dialect: str) -> Any:

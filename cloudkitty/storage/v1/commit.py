@@ -30,11 +30,11 @@ from cloudkitty.db import scopes
 from cloudkitty.db import statements
 from cloudkitty.storage import base
 from cloudkitty.storage import transaction
-from cloudkitty.storage.imports import rows
 from cloudkitty.storage.sqlalchemy import commit as days
 from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.v1 import models
 from cloudkitty.storage.v1 import reports
+from cloudkitty.storage.v1 import rows
 from cloudkitty.storage.v1 import table
 
 LOG = log.getLogger(__name__)

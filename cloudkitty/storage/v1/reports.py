@@ -20,12 +20,13 @@ from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import statements
-from cloudkitty.storage.imports import rows
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import reports
 from cloudkitty.storage.v1 import models
 from cloudkitty.storage.v1 import rates
+from cloudkitty.storage.v1 import rows
 from cloudkitty.storage.v1 import table
+from cloudkitty.storage.v1 import texts
 
 Frame = models.RatedDataFrame
 
@@ -38,18 +39,18 @@ class Reports(reports.Reports):
 
     def scopes(self, window: reports.Window) -> list[str]:
         with self._database.snapshot() as session:
-            owner = exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), dialect_of(session))
+            owner = texts.exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), statements.dialect_of(session))
             query = sqlalchemy.select(owner).where(*_in_window(window), Frame.res_type != table.NO_DATA).distinct()
-            return sorted(to_text(found) for found in session.scalars(query))
+            return sorted(texts.to_text(found) for found in session.scalars(query))
 
     def _roll_ups(self, session: orm.Session, selection: reports.Selection) -> Iterator[tuple[str, str, Sequence[Any]]]:
         """Yield the sums of rows of one price; the server counts them, and adds up quantities where it is exact."""
-        dialect = dialect_of(session)
+        dialect = statements.dialect_of(session)
         function = sqlalchemy.func
         adds_up = dialect != 'sqlite'
         columns = [
-            exactly(function.coalesce(Frame.tenant_id, ''), dialect),
-            exactly(Frame.res_type, dialect),
+            texts.exactly(function.coalesce(Frame.tenant_id, ''), dialect),
+            texts.exactly(Frame.res_type, dialect),
             rates.select(Frame.rate, dialect),
             function.sum(Frame.qty) if adds_up else Frame.qty,
             function.count(),
@@ -59,7 +60,7 @@ class Reports(reports.Reports):
             for owner, type_, rate, qty, count in session.execute(
                 sqlalchemy.select(*columns).where(*conditions).group_by(*grouped)
             ):
-                scope_id, metric = to_text(owner), to_text(type_)
+                scope_id, metric = texts.to_text(owner), texts.to_text(type_)
                 if not _is_selected(selection, scope_id, metric):
                     continue
                 quantity = amount.ZERO if qty is None else qty
@@ -80,9 +81,9 @@ class Reports(reports.Reports):
         self, session: orm.Session, selection: reports.Selection
     ) -> Iterator[tuple[reports.Found, int, body.Point]]:
         """Yield (attributes, begin, point) of every row of *selection*, in the order in which they were written."""
-        dialect = dialect_of(session)
-        texts = (sqlalchemy.func.coalesce(Frame.tenant_id, ''), Frame.res_type, Frame.unit, Frame.desc)
-        columns = (Frame.begin, Frame.end, Frame.qty, rates.select(Frame.rate, dialect), *texts)
+        dialect = statements.dialect_of(session)
+        shared = (sqlalchemy.func.coalesce(Frame.tenant_id, ''), Frame.res_type, Frame.unit, Frame.desc)
+        columns = (Frame.begin, Frame.end, Frame.qty, rates.select(Frame.rate, dialect), *shared)
         matchers = [self._matcher(selection, calendar) for calendar in (False, True)]
         known: dict[tuple[str, ...], reports.Found] = {}
         for conditions in _conditions(selection):
@@ -123,24 +124,6 @@ def _read(desc: str) -> dict[str, Any]:
     if isinstance(found, dict):
         return found
     return {'desc': desc}
-
-
-def dialect_of(session: orm.Session) -> str:
-    """Return ``sqlite``, ``mysql`` or ``postgresql``."""
-    name: str = session.get_bind().dialect.name
-    return 'mysql' if name == 'mariadb' else name
-
-
-def exactly(column: Any, dialect: str) -> Any:
-    """Return *column* compared by bytes, on MariaDB as bytes, for :func:`to_text`: its default has ``XL`` = ``xl``."""
-    if dialect != 'mysql':
-        return column
-    text = sqlalchemy.func.convert(column.op('USING')(sqlalchemy.text('utf8mb4')))
-    return sqlalchemy.cast(text, sqlalchemy.LargeBinary)
-
-
-def to_text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else value
 
 
 def of_scopes(scope_ids: Sequence[str]) -> Any:

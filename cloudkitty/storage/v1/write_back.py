@@ -18,11 +18,11 @@ from cloudkitty import period
 from cloudkitty.db import engine
 from cloudkitty.db import ledger_models
 from cloudkitty.db import statements
-from cloudkitty.storage.imports import rows
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.v1 import models as old_models
 from cloudkitty.storage.v1 import rates
+from cloudkitty.storage.v1 import rows
 from cloudkitty.storage.v1 import table
 
 Frame = old_models.RatedDataFrame
@@ -114,8 +114,7 @@ def write(database: engine.Database, days: Iterable[int], replace: bool = False)
 
 
 def _write_day(session: orm.Session, day: int, replace: bool) -> Outcome:
-    name = session.get_bind().dialect.name
-    dialect = 'mysql' if name == 'mariadb' else name
+    dialect = statements.dialect_of(session)
     outcome = Outcome()
     ours = _read_ours(session, day, dialect, outcome)
     theirs = _read_theirs(session, day)
@@ -180,7 +179,7 @@ def _read_theirs(session: orm.Session, day: int) -> dict[Cell, list[tuple[int, V
     first = day * period.DAY
     for row in rows.read(session, first, first + period.DAY, rows.newest_id(session)):
         texts = rows.split_key(row.key)
-        if texts.metric != rows.NO_DATA:
+        if texts.metric != table.NO_DATA:
             values = (amount.ZERO if row.qty is None else row.qty, amount.ZERO if row.rate is None else row.rate)
             result[texts.scope_id, texts.metric, row.begin].append((row.id, values))
     return result

@@ -17,14 +17,12 @@ from sqlalchemy import orm
 
 from cloudkitty import amount
 from cloudkitty import period
+from cloudkitty.db import statements
 from cloudkitty.db import types
 from cloudkitty.storage.v1 import models
 from cloudkitty.storage.v1 import rates
 
 Frame = models.RatedDataFrame
-
-#: The metric of the rows that stand for "there was nothing".
-NO_DATA = '_NO_DATA_'
 
 _QTY = types.OldAmount(15, 5)
 
@@ -103,8 +101,7 @@ def between(begin: int, end: int) -> tuple[Any, Any]:
 
 def read(session: orm.Session, begin: int, end: int, newest: int) -> Iterator[Row]:
     """Yield the rows up to id *newest* that begin in ``[begin, end)``."""
-    name = session.get_bind().dialect.name
-    dialect = 'mysql' if name == 'mariadb' else name
+    dialect = statements.dialect_of(session)
     query = sqlalchemy.select(*_columns(dialect)).where(*between(begin, end), Frame.id <= newest)
     seconds = _Cache(_to_second)
     quantities = _Cache(_to_decimal)
