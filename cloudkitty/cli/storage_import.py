@@ -126,7 +126,7 @@ def check(database: engine.Database, found: plan.Plan) -> list[str]:
     count = 0
     points, qty, price = totals.NOTHING
     differing = []
-    for month in totals.compare(database, found.begins, found.newest):
+    for month in totals.compare(database, found.begins):
         count += len(month)
         differing += [total for total in month if total.old != total.new]
         for total in month:

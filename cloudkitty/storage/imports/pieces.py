@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from concurrent import futures
 import dataclasses
 from decimal import Decimal
+import itertools
+import operator
 from typing import Any
 
 import sqlalchemy
@@ -38,6 +40,9 @@ LONGEST = 31 * period.DAY
 
 #: How many keys and their series are remembered.
 _REMEMBERED = 200_000
+
+#: Decimals are slow to say that they do not equal None.
+_is, _NONES = operator.is_, itertools.repeat(None)
 
 #: (scope id, metric, begin)
 Cell = tuple[str, str, int]
@@ -77,12 +82,13 @@ class Outcome:
 class _Content:
     """What the rows of a piece say.
 
-    :ivar points: (series, length) to (begin, quantity, price) of each point, in no order.
+    :ivar columns: points of equal series and length, sorted by begin; several of them where keys say the same in
+        other words.
     :ivar empty: (scope id, begin) to end of the periods without anything.
     :ivar left: begin to how many of its rows are left out.
     """
 
-    points: dict[tuple[series.Series, int], list[tuple[int, Decimal, Decimal]]]
+    columns: dict[tuple[series.Series, int], list[series.Columns]]
     empty: dict[tuple[str, int], int]
     counts: collections.Counter[int]
     left: collections.Counter[int]
@@ -151,48 +157,66 @@ class Importer:
         return piece, outcomes[-1]
 
     def _read(self, piece: plan.Piece, newest: int) -> _Content:
+        groups: dict[Any, list[rows.Values]] = collections.defaultdict(list)
+        last_ids = {
+            item.begin: piece.done[item.begin].last_id if item.begin in piece.done else 0 for item in piece.begins
+        }
+        first_id, last_id = piece.ids
         with self._database.reader() as session:
-            return self._read_rows(session, piece, newest)
-
-    def _read_rows(self, session: orm.Session, piece: plan.Piece, newest: int) -> _Content:
-        groups: dict[tuple[str, int], list[tuple[int, Decimal, Decimal]]] = collections.defaultdict(list)
+            for key, values in rows.read(
+                session, piece.begins[0].begin, piece.begins[-1].begin + 1, rows.of_ids(first_id, min(last_id, newest))
+            ):
+                last = last_ids.get(values[1])
+                if last is not None and values[0] > last:
+                    groups[key].append(values)
         content = _Content({}, {}, collections.Counter(), collections.Counter(), Outcome())
-        done = {begin: item.last_id for begin, item in piece.done.items()}
-        wanted = {item.begin for item in piece.begins}
-        counts = content.counts
-        for row in rows.read(session, piece.begins[0].begin, piece.begins[-1].begin + 1, newest):
-            id_, begin, end, qty, rate, key = row
-            if begin not in wanted or id_ <= done.get(begin, 0):
-                continue
-            counts[begin] += 1
-            if qty is None:
-                qty = amount.ZERO
-                content.outcome.nulls += 1
-            if rate is None:
-                _leave(content, begin, 1, 'the price cannot be stored', 'row %d' % id_)
-            elif not 0 < end - begin <= LONGEST:
-                _leave(content, begin, 1, 'not between a second and 31 days long', 'row %d' % id_)
+        shapes: collections.Counter[tuple[int, ...]] = collections.Counter()
+        while groups:
+            key, found = groups.popitem()
+            found.sort(key=_by_begin)
+            _, begins, ends, quantities, prices = zip(*found, strict=True)
+            shapes[begins] += 1
+            length = ends[0] - begins[0]
+            if (
+                not 0 < length <= LONGEST
+                or any(map(length.__ne__, map(operator.sub, ends, begins)))
+                or any(map(_is, quantities, _NONES))
+                or any(map(_is, prices, _NONES))
+            ):
+                for length, some in _pick(content, found).items():
+                    self._sort_in(content, key, length, *zip(*some, strict=True))
             else:
-                groups[key, end - begin].append((begin, qty, rate))
-        for (key, length), points in groups.items():
-            self._sort_in(content, key, length, points)
+                self._sort_in(content, key, length, begins, quantities, prices)
+        for begins, count in shapes.items():
+            for begin in begins:
+                content.counts[begin] += count
         return content
 
-    def _sort_in(self, content: _Content, key: str, length: int, points: list[tuple[int, Decimal, Decimal]]) -> None:
+    def _sort_in(
+        self,
+        content: _Content,
+        key: Any,
+        length: int,
+        begins: tuple[int, ...],
+        quantities: tuple[Decimal, ...],
+        prices: tuple[Decimal, ...],
+    ) -> None:
         """Add the points of equal keys to the series they belong to."""
-        item = self._look_up(key, points[0][0])
+        item = self._look_up(key, begins[0])
         if isinstance(item, str):
-            for point in points:
-                _leave(content, point[0], 1, item, rows.split_key(key).metric)
+            for begin in begins:
+                _leave(content, begin, item, rows.split_key(key).metric)
         elif item is None:
-            for point in points:
-                content.points.setdefault((self._splitter.split(key, point[0]), length), []).append(point)
+            for begin, *values in zip(begins, quantities, prices, strict=True):
+                part = series.Columns(self._splitter.split(key, begin), length, (begin,), (values[0],), (values[1],))
+                content.columns.setdefault((part.series, length), []).append(part)
         elif item.metric == table.NO_DATA:
-            content.outcome.empty += len(points)
-            for begin, _, _ in points:
+            content.outcome.empty += len(begins)
+            for begin in begins:
                 content.empty[item.scope_id, begin] = begin + length
         else:
-            content.points.setdefault((item, length), []).extend(points)
+            part = series.Columns(item, length, begins, quantities, prices)
+            content.columns.setdefault((item, length), []).append(part)
 
     def _look_up(self, key: str, begin: int) -> series.Series | str | None:
         """Return the series of *key*; None where it depends on the begin, a reason where there is none."""
@@ -218,33 +242,19 @@ class Importer:
         outcome = Outcome()
         outcome.add(content.outcome)
         left = collections.Counter(content.left)
-        owners = {item.scope_id for item, _ in content.points} | {scope_id for scope_id, _ in content.empty}
+        owners = {item.scope_id for item, _ in content.columns} | {scope_id for scope_id, _ in content.empty}
         guards = scopes.ensure_guards(session, owners)
         epochs = scopes.lock(session, guards.values())
         first, last = piece.begins[0].begin, piece.begins[-1].begin
         ours = _Ours(session, guards, first, last)
         columns = []
-        cells: dict[tuple[str, str], dict[int, int]] = collections.defaultdict(dict)
-        for (item, length), found in content.points.items():
-            points = found
-            if ours.filled:
-                points = [point for point in found if (item.scope_id, item.metric, point[0]) not in ours.filled]
-            for begin in {point[0] for point in found} - {point[0] for point in points} if ours.filled else ():
-                count = sum(1 for point in found if point[0] == begin)
-                left[begin] += count
-                outcome.leave(
-                    'the new storage holds points of that scope, metric and period already',
-                    count,
-                    '%s, %s at %s' % (item.scope_id, item.metric, period.from_epoch(begin).isoformat()),
-                )
-            if points:
-                points.sort(key=lambda point: point[0])
-                begins, quantities, prices = zip(*points, strict=True)
-                columns.append(series.Columns(item, length, begins, quantities, prices))
-                ends = cells[item.scope_id, item.metric]
-                for begin in begins:
-                    ends[begin] = max(ends.get(begin, 0), begin + length)
-                outcome.points += len(points)
+        shapes: dict[tuple[str, str], set[tuple[int, tuple[int, ...]]]] = collections.defaultdict(set)
+        for parts in content.columns.values():
+            for part in _leave_filled(parts, ours.filled, left, outcome) if ours.filled else parts:
+                columns.append(part)
+                shapes[part.series.scope_id, part.series.metric].add((part.length, part.begins))
+                outcome.points += len(part.begins)
+        cells = {cell: _ends(found) for cell, found in shapes.items()}
         ids, learnt = commit.series_ids(session, self._known, columns, guards, epochs)
         runs = [*_rated(cells), *self._empty(content, cells, ours)]
         ledger.write_runs(session, guards, runs)
@@ -339,6 +349,62 @@ class _Ours:
         return [cell for cell in self._failed if cell[2] in cells.get((cell[0], cell[1]), ())]
 
 
+_by_begin = operator.itemgetter(1)
+
+
+def _pick(content: _Content, found: Iterable[rows.Values]) -> dict[int, list[tuple[int, Decimal, Decimal]]]:
+    """Return (begin, quantity, price) of what can be imported, by length; note what cannot."""
+    result: dict[int, list[tuple[int, Decimal, Decimal]]] = collections.defaultdict(list)
+    for id_, begin, end, qty, price in found:
+        if price is None:
+            _leave(content, begin, 'the price cannot be stored', 'row %d' % id_)
+        elif not 0 < end - begin <= LONGEST:
+            _leave(content, begin, 'not between a second and 31 days long', 'row %d' % id_)
+        else:
+            content.outcome.nulls += qty is None
+            result[end - begin].append((begin, amount.ZERO if qty is None else qty, price))
+    return result
+
+
+def _leave(content: _Content, begin: int, reason: str, example: str) -> None:
+    content.left[begin] += 1
+    content.outcome.leave(reason, 1, example)
+
+
+def _leave_filled(
+    parts: Iterable[series.Columns], filled: Collection[Cell], left: collections.Counter[int], outcome: Outcome
+) -> Iterator[series.Columns]:
+    """Yield what there is of *parts* but points of cells that are *filled*, which are noted."""
+    for part in parts:
+        scope_id, metric = part.series.scope_id, part.series.metric
+        taken = [(scope_id, metric, begin) in filled for begin in part.begins]
+        for begin, is_taken in zip(part.begins, taken, strict=True):
+            if is_taken:
+                left[begin] += 1
+                outcome.leave(
+                    'the new storage holds points of that scope, metric and period already',
+                    1,
+                    '%s, %s at %s' % (scope_id, metric, period.from_epoch(begin).isoformat()),
+                )
+        if not any(taken):
+            yield part
+        elif not all(taken):
+            is_free = [not one for one in taken]
+            begins = tuple(itertools.compress(part.begins, is_free))
+            quantities = tuple(itertools.compress(part.quantities, is_free))
+            prices = tuple(itertools.compress(part.prices or (), is_free))
+            yield dataclasses.replace(part, begins=begins, quantities=quantities, prices=prices)
+
+
+def _ends(shapes: Iterable[tuple[int, tuple[int, ...]]]) -> dict[int, int]:
+    """Return {begin: the latest end} of periods, given as (length, begins)."""
+    ends: dict[int, int] = {}
+    for length, begins in shapes:
+        for begin in begins:
+            ends[begin] = max(ends.get(begin, 0), begin + length)
+    return ends
+
+
 def _rated(cells: Mapping[tuple[str, str], Mapping[int, int]]) -> Iterator[coverage.Run]:
     """Yield the coverage of *cells*, {(scope id, metric): {begin: end}}.
 
@@ -362,11 +428,6 @@ def _stretches(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
             last = max(last, end)
     if last >= 0:
         yield first, last
-
-
-def _leave(content: _Content, begin: int, count: int, reason: str, example: str) -> None:
-    content.left[begin] += count
-    content.outcome.leave(reason, count, example)
 
 
 def _refuse_changed(piece: plan.Piece, counts: Mapping[int, int]) -> None:

@@ -16,7 +16,7 @@ from cloudkitty.storage.v1 import rows
 Imported = models.ImportedFrame
 
 #: How many rows a piece has at most, unless a single begin has more.
-LARGEST = 100_000
+LARGEST = 250_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,18 +35,23 @@ class Piece:
         """How many rows are to be imported."""
         return sum(item.row_count for item in self.begins) - sum(item.row_count for item in self.done.values())
 
+    @property
+    def ids(self) -> tuple[int, int]:
+        """The lowest and the highest id among the rows of its begins."""
+        return min(item.first_id for item in self.begins), max(item.last_id for item in self.begins)
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """:ivar newest: highest id that takes part; rows that come later are for the next run.
     :ivar total: rows up to it.
-    :ivar begins: of all of them, imported or not, in order.
+    :ivar begins: all of them, imported or not, in order.
     """
 
     pieces: tuple[Piece, ...]
     newest: int
     total: int
-    begins: tuple[int, ...]
+    begins: tuple[rows.Begin, ...]
 
     @property
     def count(self) -> int:
@@ -68,7 +73,7 @@ def make(database: engine.Database, largest: int = LARGEST) -> Plan:
         tuple(_cut(fresh, done, largest)),
         newest,
         sum(item.row_count for item in begins),
-        tuple(item.begin for item in begins),
+        tuple(begins),
     )
 
 

@@ -4,8 +4,10 @@
 import collections
 from collections.abc import Iterable
 from collections.abc import Iterator
-import datetime
+from concurrent import futures
 from decimal import Decimal
+import functools
+import itertools
 from typing import Any
 from typing import NamedTuple
 
@@ -41,6 +43,7 @@ class Sums(NamedTuple):
 
 
 NOTHING = Sums(0, amount.ZERO, amount.ZERO)
+_NEITHER = (NOTHING, NOTHING)
 
 
 class Total(NamedTuple):
@@ -54,61 +57,67 @@ class Total(NamedTuple):
     new: Sums
 
 
-def compare(database: engine.Database, begins: Iterable[int], newest: int) -> Iterator[list[Total]]:
-    """Yield, month by month, the totals of the rows up to id *newest*, sorted by scope and metric.
+def compare(database: engine.Database, begins: Iterable[rows.Begin]) -> Iterator[list[Total]]:
+    """Yield, month by month, the totals of the rows of *begins*, which are in order; sorted by scope and metric.
 
-    :param begins: all begins of the rows, in order.
+    Two days at a time: servers spend one core on a question.
     """
-    for first, last in _months(begins):
-        with database.snapshot() as session:
-            yield _compare_month(session, first, last, newest)
+    with futures.ThreadPoolExecutor(2) as pool:
+        for (year, month), days in itertools.groupby(_to_days(begins), key=lambda day: day.month):
+            totals: dict[tuple[str, str], list[Sums]] = {}
+            for found in pool.map(functools.partial(_compare_day, database), days):
+                for key, *sums in found:
+                    totals[key] = [one.plus(other) for one, other in zip(totals.get(key, _NEITHER), sums, strict=True)]
+            yield [Total(*key, year, month, *totals[key]) for key in sorted(totals)]
 
 
-def _months(begins: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Yield [begin, end) of the UTC months of *begins*."""
-    end = -1
-    for begin in begins:
-        if begin >= end:
-            instant = period.from_epoch(begin)
-            first = datetime.datetime(instant.year, instant.month, 1, tzinfo=period.UTC)
-            end = period.to_epoch(period.next_month_start(first, period.UTC))
-            yield period.to_epoch(first), end
+class _Day(NamedTuple):
+    """A UTC day, since 1970-01-01, its year and month, and the lowest and highest id of its rows."""
+
+    number: int
+    month: tuple[int, int]
+    first_id: int
+    last_id: int
 
 
-def _compare_month(session: orm.Session, first: int, last: int, newest: int) -> list[Total]:
-    old = _sum_rows(session, first, last, newest)
-    guards = scopes.guard_ids(session, {scope_id for scope_id, _, _ in old})
-    new = _sum_days(session, guards, first, last)
-    totals: dict[tuple[str, str], list[Sums]] = {}
-    for key in sorted(old):
-        mine = new.get(key, NOTHING)
-        if mine != old[key]:
-            # The new storage may hold periods of that day which never were in the old one.
-            mine = _sum_cells(session, guards, key, newest)
-        total = totals.setdefault(key[:2], [NOTHING, NOTHING])
-        total[0] = total[0].plus(old[key])
-        total[1] = total[1].plus(mine)
-    instant = period.from_epoch(first)
-    return [Total(*key, instant.year, instant.month, *sums) for key, sums in totals.items()]
+def _to_days(begins: Iterable[rows.Begin]) -> Iterator[_Day]:
+    for number, items in itertools.groupby(begins, key=lambda item: item.begin // period.DAY):
+        found = list(items)
+        instant = period.from_epoch(number * period.DAY)
+        ids = min(item.first_id for item in found), max(item.last_id for item in found)
+        yield _Day(number, (instant.year, instant.month), *ids)
 
 
-def _sum_rows(session: orm.Session, first: int, last: int, newest: int) -> dict[tuple[str, str, int], Sums]:
-    """Return {(scope id, metric, day): sums}; the server counts, and adds up quantities, per price."""
+def _compare_day(database: engine.Database, day: _Day) -> list[tuple[tuple[str, str], Sums, Sums]]:
+    """Return ((scope id, metric), sums of the rows, sums of the same cells in the new storage)."""
+    with database.snapshot() as session:
+        old = _sum_rows(session, day)
+        guards = scopes.guard_ids(session, {scope_id for scope_id, _ in old})
+        new = _sum_series(session, guards, day.number)
+        # The new storage may hold periods of that day which never were in the old one.
+        return [
+            (key, sums, sums if new.get(key) == sums else _sum_cells(session, guards, key, day))
+            for key, sums in old.items()
+        ]
+
+
+def _sum_rows(session: orm.Session, when: _Day) -> dict[tuple[str, str], Sums]:
+    """Return {(scope id, metric): sums}; the server counts, and adds up quantities, per price."""
     dialect = statements.dialect_of(session)
     function = sqlalchemy.func
     owner, metric = (
         texts.exactly(column, dialect) for column in (function.coalesce(Frame.tenant_id, ''), Frame.res_type)
     )
     qty = Frame.qty if dialect == 'sqlite' else function.sum(Frame.qty)
-    query = sqlalchemy.select(
-        owner, metric, _day(dialect), rates.select(Frame.rate, dialect), function.count(), qty
-    ).where(*rows.between(first, last), Frame.id <= newest)
+    query = sqlalchemy.select(owner, metric, rates.select(Frame.rate, dialect), function.count(), qty).where(
+        *_of_day(when)
+    )
     # SQLite keeps quantities as floats, so equal ones are counted.
     query = query.group_by(
-        *[sqlalchemy.text(str(number)) for number in ((1, 2, 3, 4, 6) if dialect == 'sqlite' else (1, 2, 3, 4))]
+        *[sqlalchemy.text(str(number)) for number in ((1, 2, 3, 5) if dialect == 'sqlite' else (1, 2, 3))]
     )
-    result: dict[tuple[str, str, int], Sums] = collections.defaultdict(lambda: NOTHING)
-    for owner, type_, day, rate, count, quantity in session.execute(query):
+    result: dict[tuple[str, str], Sums] = collections.defaultdict(lambda: NOTHING)
+    for owner, type_, rate, count, quantity in session.execute(query):
         scope_id, type_ = texts.to_text(owner), texts.to_text(type_)
         if type_ == table.NO_DATA:
             continue
@@ -116,39 +125,34 @@ def _sum_rows(session: orm.Session, first: int, last: int, newest: int) -> dict[
         if dialect == 'sqlite':
             quantity = amount.CONTEXT.multiply(quantity, Decimal(count))
         price = amount.CONTEXT.multiply(rows.to_price(rate, dialect) or amount.ZERO, Decimal(count))
-        key = (scope_id, type_, int(day))
-        result[key] = result[key].plus(Sums(count, quantity, price))
+        result[scope_id, type_] = result[scope_id, type_].plus(Sums(count, quantity, price))
     return dict(result)
 
 
-def _sum_days(session: orm.Session, guards: dict[str, int], first: int, last: int) -> dict[tuple[str, str, int], Sums]:
-    """Return {(scope id, metric, day): sums} of the collected points of the new storage."""
+def _sum_series(session: orm.Session, guards: dict[str, int], number: int) -> dict[tuple[str, str], Sums]:
+    """Return {(scope id, metric): sums} of the collected points of a day in the new storage."""
     names = {guard_id: scope_id for scope_id, guard_id in guards.items()}
     day = models.ScopeDay
     result = {}
     for part in statements.chunks(sorted(names)):
-        query = sqlalchemy.select(day.scope_id, day.metric, day.day, day.points, day.qty, day.price).where(
-            day.day >= first // period.DAY,
-            day.day < last // period.DAY,
-            day.scope_id.in_(part),
-            day.origin == series.Origin.COLLECTED.value,
+        query = sqlalchemy.select(day.scope_id, day.metric, day.points, day.qty, day.price).where(
+            day.day == number, day.scope_id.in_(part), day.origin == series.Origin.COLLECTED.value
         )
         for row in session.execute(query):
-            result[names[row.scope_id], row.metric, row.day] = Sums(row.points, row.qty, row.price)
+            result[names[row.scope_id], row.metric] = Sums(row.points, row.qty, row.price)
     return result
 
 
-def _sum_cells(session: orm.Session, guards: dict[str, int], key: tuple[str, str, int], newest: int) -> Sums:
+def _sum_cells(session: orm.Session, guards: dict[str, int], key: tuple[str, str], when: _Day) -> Sums:
     """Return what the new storage says of those periods of a scope, metric and day for which there are rows."""
-    scope_id, metric, number = key
+    scope_id, metric = key
     dialect = statements.dialect_of(session)
-    midnight = number * period.DAY
+    midnight = when.number * period.DAY
     owner = texts.exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), dialect)
     query = (
         sqlalchemy.select(Frame.begin)
         .where(
-            *rows.between(midnight, midnight + period.DAY),
-            Frame.id <= newest,
+            *_of_day(when),
             owner == (scope_id.encode() if dialect == 'mysql' else scope_id),
             texts.exactly(Frame.res_type, dialect) == (metric.encode() if dialect == 'mysql' else metric),
         )
@@ -158,7 +162,7 @@ def _sum_cells(session: orm.Session, guards: dict[str, int], key: tuple[str, str
     day = models.ScopeDay
     text = session.scalar(
         sqlalchemy.select(day.body).where(
-            day.day == number,
+            day.day == when.number,
             day.scope_id == guards.get(scope_id, -1),
             day.metric == metric,
             day.origin == series.Origin.COLLECTED.value,
@@ -171,14 +175,7 @@ def _sum_cells(session: orm.Session, guards: dict[str, int], key: tuple[str, str
     return result
 
 
-def _day(dialect: str) -> Any:
-    """Return the day (since 1970-01-01) of a row's begin, as SQL."""
-    function = sqlalchemy.func
-    if dialect == 'mysql':
-        return function.to_days(Frame.begin) - sqlalchemy.literal_column('719528')
-    if dialect == 'postgresql':
-        return sqlalchemy.cast(
-            function.floor(sqlalchemy.extract('epoch', Frame.begin) / period.DAY), sqlalchemy.BigInteger
-        )
-    seconds = sqlalchemy.cast(function.strftime(sqlalchemy.literal_column("'%s'"), Frame.begin), sqlalchemy.BigInteger)
-    return seconds.op('/')(sqlalchemy.literal_column(str(period.DAY)))
+def _of_day(day: _Day) -> tuple[Any, ...]:
+    """Return the conditions for the rows of *day*."""
+    begin = day.number * period.DAY
+    return *rows.between(begin, begin + period.DAY), rows.of_ids(day.first_id, day.last_id)

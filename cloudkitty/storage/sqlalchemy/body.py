@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from decimal import Decimal
+import operator
+from typing import Any
 from typing import NamedTuple
 
 from cloudkitty import amount
@@ -24,6 +26,16 @@ class Point(NamedTuple):
     """:ivar offset: seconds from the begin of the UTC day; *price* is None while there is none."""
 
     offset: int
+    length: int
+    qty: Decimal
+    price: Decimal | None
+
+
+class Stretch(NamedTuple):
+    """Equal points, each of which begins where the one before ends; *offset* is that of the first."""
+
+    offset: int
+    points: int
     length: int
     qty: Decimal
     price: Decimal | None
@@ -41,12 +53,40 @@ class Cell(NamedTuple):
     skipped: int
 
 
+def join(points: Iterable[Point]) -> list[Stretch]:
+    """Return *points*, which must be sorted by offset, in as few stretches as they make."""
+    return [Stretch(first, count, *values) for first, count, values in _stretches(points)]
+
+
+def spread(stretches: Iterable[Stretch]) -> list[Point]:
+    """Return the points of *stretches*, sorted by offset."""
+    found = [
+        Point(offset, length, qty, price)
+        for first, count, length, qty, price in stretches
+        for offset in (range(first, first + count * length, length) if count > 1 else (first,))
+    ]
+    found.sort(key=operator.itemgetter(0))
+    return found
+
+
+def encode_stretches(stretches: Iterable[Stretch]) -> str:
+    """Return the body of *stretches*, which must be sorted by offset and not overlap."""
+    to_text = amount.to_text
+    return ';'.join(
+        '%s %d %s %s'
+        % (
+            first if count == 1 else '%dx%d' % (first, count),
+            length,
+            to_text(qty),
+            '-' if price is None else to_text(price),
+        )
+        for first, count, length, qty, price in stretches
+    )
+
+
 def encode_points(points: Iterable[Point]) -> str:
     """Return the body of *points*, which must be sorted by offset."""
-    return ';'.join(
-        '%s %d %s %s' % (head, length, amount.to_text(qty), '-' if price is None else amount.to_text(price))
-        for head, (length, qty, price) in _stretches((point.offset, tuple(point[1:])) for point in points)
-    )
+    return encode_stretches(join(points))
 
 
 def decode_points(body: str) -> list[Point]:
@@ -68,10 +108,17 @@ def decode_points(body: str) -> list[Point]:
 def encode_cells(cells: Iterable[Cell]) -> str:
     """Return the body of *cells*, which must be sorted by offset."""
     return ';'.join(
-        '%s %d %d %s %s %d %d' % (head, length, points, amount.to_text(qty), amount.to_text(price), unpriced, skipped)
-        for head, (length, points, qty, price, unpriced, skipped) in _stretches(
-            (cell.offset, tuple(cell[1:])) for cell in cells
+        '%s %d %d %s %s %d %d'
+        % (
+            first if count == 1 else '%dx%d' % (first, count),
+            length,
+            points,
+            amount.to_text(qty),
+            amount.to_text(price),
+            unpriced,
+            skipped,
         )
+        for first, count, (length, points, qty, price, unpriced, skipped) in _stretches(cells)
     )
 
 
@@ -87,9 +134,9 @@ def decode_cells(body: str) -> list[Cell]:
     return result
 
 
-def append_points(body: str, points: Sequence[Point]) -> str | None:
-    """Return *body* with *points* (at least one) behind its own, or None unless all of them begin after those."""
-    return _append(body, points[0].offset, encode_points(points))
+def append_stretches(body: str, stretches: Sequence[Stretch]) -> str | None:
+    """Return *body* with *stretches* (at least one) behind it, or None unless all of them begin after its points."""
+    return _append(body, stretches[0].offset, encode_stretches(stretches))
 
 
 def append_cells(body: str, cells: Sequence[Cell]) -> str | None:
@@ -113,23 +160,20 @@ def _append(body: str, offset: int, added: str) -> str | None:
     return (before + ';' if before else '') + joined + separator + rest
 
 
-def _stretches(items: Iterable[tuple[int, tuple]]) -> Iterator[tuple[str, tuple]]:
-    """Yield (head, values) of *items* (offset, values), whose first value is the length."""
+def _stretches(items: Iterable[Point | Cell]) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
+    """Yield (offset of the first, count, values) of *items*, whose first value behind the offset is the length."""
     first = count = 0
-    current: tuple | None = None
-    for offset, values in items:
-        if current is not None and values == current and values[0] and offset == first + count * values[0]:
+    current: tuple[Any, ...] | None = None
+    for item in items:
+        values: tuple[Any, ...] = item[1:]
+        if current is not None and values == current and item.length and item.offset == first + count * item.length:
             count += 1
             continue
         if current is not None:
-            yield _head(first, count), current
-        first, count, current = offset, 1, values
+            yield first, count, current
+        first, count, current = item.offset, 1, values
     if current is not None:
-        yield _head(first, count), current
-
-
-def _head(offset: int, count: int) -> str:
-    return str(offset) if count == 1 else '%dx%d' % (offset, count)
+        yield first, count, current
 
 
 def _offsets(head: str, length: int) -> range:

@@ -8,6 +8,7 @@ the order of its key.
 import collections
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -213,16 +214,17 @@ def _to_row(item: series.Series, guards: Mapping[str, int]) -> dict[str, Any]:
 
 def edit_days(session: orm.Session, edit: Edit) -> None:
     """Merge the points of *edit* into their day rows, and what that changes into the roll-ups."""
-    fresh: dict[tuple[int, int], list[body.Point]] = collections.defaultdict(list)
+    fresh: dict[tuple[int, int], list[body.Stretch]] = {}
     owners: dict[int, tuple[int, str, str]] = {}
-    cells: dict[RollUpKey, dict[tuple[int, int], list[Any]]] = {}
+    sums: dict[RollUpKey, dict[tuple[int, int, int], list[Any]]] = {}
     for item in edit.columns:
-        _collect_points(item, edit, fresh, owners, cells)
+        _collect_points(item, edit, fresh, owners, sums)
     for (scope_id, metric, begin), count in edit.skipped.items():
-        day = begin // period.DAY
-        key = (day, edit.guards[scope_id], metric, series.Origin.COLLECTED.value)
-        _cell_of(cells, key, begin - day * period.DAY, edit.length)[4] += count
+        day, offset = divmod(begin, period.DAY)
+        by_shape = sums.setdefault((day, edit.guards[scope_id], metric, series.Origin.COLLECTED.value), {})
+        by_shape.setdefault((offset, 1, edit.length), [0, amount.ZERO, amount.ZERO, 0, 0])[4] += count
     rows, gone = _merge_days(session, edit, fresh, owners)
+    cells = {key: _to_cells(by_shape) for key, by_shape in sums.items()}
     day_rows, gone_days, deltas = _merge_roll_ups(session, edit, cells)
     month_rows, gone_months = _merge_months(session, deltas)
     statements.delete_keys(session, RatedDay, gone)
@@ -233,51 +235,79 @@ def edit_days(session: orm.Session, edit: Edit) -> None:
     statements.upsert(session, ScopeMonth, month_rows)
 
 
-def _cell_of(
-    cells: dict[RollUpKey, dict[tuple[int, int], list[Any]]], key: RollUpKey, offset: int, length: int
-) -> list[Any]:
-    """Return [points, qty, price, unpriced, skipped] of a cell, to be added to."""
-    return cells.setdefault(key, {}).setdefault((offset, length), [0, amount.ZERO, amount.ZERO, 0, 0])
-
-
 def _collect_points(
     item: series.Columns,
     edit: Edit,
-    fresh: dict[tuple[int, int], list[body.Point]],
+    fresh: dict[tuple[int, int], list[body.Stretch]],
     owners: dict[int, tuple[int, str, str]],
-    cells: dict[RollUpKey, dict[tuple[int, int], list[Any]]],
+    sums: dict[RollUpKey, dict[tuple[int, int, int], list[Any]]],
 ) -> None:
+    """Add the points of *item* to *fresh*, and to *sums*: [points, qty, price, unpriced, skipped] of each period.
+
+    Sums are kept by (offset, count, length) of the stretches, of which the series of a metric have few.
+    """
     add = amount.CONTEXT.add
     series_id = edit.ids[item.series.fingerprint]
     guard_id = edit.guards[item.series.scope_id]
     metric, origin = item.series.metric, item.series.origin.value
     owners[series_id] = (guard_id, metric, origin)
     length = item.length
-    prices = item.prices if item.prices is not None else (None,) * len(item.begins)
-    unpriced = item.unpriced if item.unpriced is not None else (False,) * len(item.begins)
     last_day = None
-    for begin, qty, price, is_unpriced in zip(item.begins, item.quantities, prices, unpriced, strict=True):
+    for begin, count, qty, price, is_unpriced in _to_stretches(item):
         day, offset = divmod(begin, period.DAY)
         if day != last_day:
             last_day = day
-            points = fresh[day, series_id]
-            by_cell = cells.setdefault((day, guard_id, metric, origin), {})
-        points.append(body.Point(offset, length, qty, price))
+            stretches = fresh.setdefault((day, series_id), [])
+            by_shape = sums.setdefault((day, guard_id, metric, origin), {})
+        stretches.append(body.Stretch(offset, count, length, qty, price))
         if price is not None:
-            cell = by_cell.get((offset, length))
-            if cell is None:
-                by_cell[offset, length] = [1, qty, price, int(is_unpriced), 0]
+            found = by_shape.get((offset, count, length))
+            if found is None:
+                by_shape[offset, count, length] = [1, qty, price, int(is_unpriced), 0]
             else:
-                cell[0] += 1
-                cell[1] = add(cell[1], qty)
-                cell[2] = add(cell[2], price)
-                cell[3] += is_unpriced
+                found[0] += 1
+                found[1] = add(found[1], qty)
+                found[2] = add(found[2], price)
+                found[3] += is_unpriced
+
+
+def _to_stretches(item: series.Columns) -> Iterator[tuple[int, int, Decimal, Decimal | None, bool]]:
+    """Yield (begin of the first, count, quantity, price, whether unpriced) of equal points in a row within a day."""
+    length = item.length
+    prices = item.prices if item.prices is not None else (None,) * len(item.begins)
+    unpriced = item.unpriced if item.unpriced is not None else (False,) * len(item.begins)
+    first = count = midnight = 0
+    following = -1
+    qty = amount.ZERO
+    price: Decimal | None = None
+    is_unpriced = False
+    for begin, new_qty, new_price, flag in zip(item.begins, item.quantities, prices, unpriced, strict=True):
+        if begin == following and begin < midnight and new_qty == qty and new_price == price and flag == is_unpriced:
+            count += 1
+        else:
+            if count:
+                yield first, count, qty, price, is_unpriced
+            first, count, qty, price, is_unpriced = begin, 1, new_qty, new_price, flag
+            midnight = begin - begin % period.DAY + period.DAY
+        following = begin + length
+    if count:
+        yield first, count, qty, price, is_unpriced
+
+
+def _to_cells(sums: Mapping[tuple[int, int, int], list[Any]]) -> dict[tuple[int, int], list[Any]]:
+    """Return {(offset, length): [points, qty, price, unpriced, skipped]} of {(offset, count, length): the same}."""
+    cells: dict[tuple[int, int], list[Any]] = {}
+    for (first, count, length), values in sums.items():
+        for offset in range(first, first + count * length, length) if count > 1 else (first,):
+            old = cells.get((offset, length))
+            cells[offset, length] = _add_up(old, values) if old is not None else values
+    return cells
 
 
 def _merge_days(
     session: orm.Session,
     edit: Edit,
-    fresh: dict[tuple[int, int], list[body.Point]],
+    fresh: Mapping[tuple[int, int], list[body.Stretch]],
     owners: dict[int, tuple[int, str, str]],
 ) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
     """Return the day rows to write and the keys of those that are empty now; write what is replaced to the history."""
@@ -306,20 +336,19 @@ def _merge_days(
     gone = []
     for key in sorted(fresh.keys() | kept.keys()):
         row = existing.get(key)
-        # Several columns may be of one series, with points of different lengths.
-        added = sorted(fresh.get(key, ()), key=_by_offset)
+        added = _in_order(fresh.get(key, []))
         owner = owners[key[1]]
         if row is not None and added and key not in kept:
-            extended = body.append_points(row.body, added)
+            extended = body.append_stretches(row.body, added)
             if extended is not None:
                 rows.append(_to_day_row(key, owner[0], added, row, extended))
                 continue
         before = kept[key] if key in kept else body.decode_points(row.body) if row is not None else []
         if before and added and edit.takes_out is None and owner[2] == series.Origin.COLLECTED.value:
             _refuse_doubles(key[0], before, added, owner[1])
-        points = sorted(before + added, key=_by_offset) if before else added
-        if points:
-            rows.append(_to_day_row(key, owner[0], points))
+        stretches = body.join(sorted(before + body.spread(added), key=_by_offset)) if before else added
+        if stretches:
+            rows.append(_to_day_row(key, owner[0], stretches))
         elif row is not None:
             gone.append(key)
     return rows, gone
@@ -328,9 +357,19 @@ def _merge_days(
 _by_offset = operator.itemgetter(0)
 
 
-def _refuse_doubles(day: int, before: list[body.Point], added: list[body.Point], metric: str) -> None:
+def _in_order(stretches: list[body.Stretch]) -> list[body.Stretch]:
+    """Return *stretches* sorted and side by side: columns of one series may have points of different lengths."""
+    end = -1
+    for stretch in stretches:
+        if stretch.offset < end:
+            return body.join(body.spread(stretches))
+        end = stretch.offset + (stretch.points - 1) * stretch.length
+    return stretches
+
+
+def _refuse_doubles(day: int, before: list[body.Point], added: list[body.Stretch], metric: str) -> None:
     taken = {point.offset for point in before}
-    for point in added:
+    for point in body.spread(added):
         if point.offset in taken:
             raise errors.Conflict(
                 'Metric %s holds collected points at %s already.'
@@ -392,24 +431,26 @@ def _write_history(session: orm.Session, edit: Edit, rows: Sequence[Any]) -> Non
 
 
 def _to_day_row(
-    key: tuple[int, int], guard_id: int, points: Sequence[body.Point], row: Any = None, text: str | None = None
+    key: tuple[int, int], guard_id: int, stretches: Sequence[body.Stretch], row: Any = None, text: str | None = None
 ) -> dict[str, Any]:
-    """Return the day row of *points*; with *row* and *text*, the row they are added to and the body that makes."""
-    count, qty, price = (0, amount.ZERO, amount.ZERO) if row is None else (row.points, row.qty, row.price)
-    add = amount.CONTEXT.add
-    for point in points:
-        if point.price is not None:
-            count += 1
-            qty = add(qty, point.qty)
-            price = add(price, point.price)
+    """Return the day row of *stretches*; with *row* and *text*, the row they are added to and the body that makes."""
+    points, qty, price = (0, amount.ZERO, amount.ZERO) if row is None else (row.points, row.qty, row.price)
+    fma, add = amount.CONTEXT.fma, amount.CONTEXT.add
+    for _, count, _, each_qty, each_price in stretches:
+        if each_price is not None:
+            points += count
+            if count == 1:
+                qty, price = add(qty, each_qty), add(price, each_price)
+            else:
+                qty, price = fma(each_qty, count, qty), fma(each_price, count, price)
     return {
         'day': key[0],
         'series_id': key[1],
         'scope_id': guard_id,
         'qty': qty,
         'price': price,
-        'points': count,
-        'body': body.encode_points(points) if text is None else text,
+        'points': points,
+        'body': body.encode_stretches(stretches) if text is None else text,
     }
 
 
@@ -439,7 +480,7 @@ def _merge_roll_ups(
             extended = body.append_cells(row.body, added)
             if extended is not None:
                 change = _sum_cells(added)
-                rows.append(_to_roll_up(key, _add_up(_totals_of(row), change), extended))
+                rows.append(_to_roll_up(key, _add_up(totals_of(row), change), extended))
                 _add_to_month(deltas, key, change)
                 continue
         cells = _index_cells(row)
@@ -458,11 +499,12 @@ def _merge_roll_ups(
             rows.append(_to_roll_up(key, totals, body.encode_cells(cells[place] for place in sorted(cells))))
         elif row is not None:
             gone.append(key)
-        _add_to_month(deltas, key, totals if row is None else _subtract(totals, _totals_of(row)))
+        _add_to_month(deltas, key, totals if row is None else _subtract(totals, totals_of(row)))
     return rows, gone, deltas
 
 
-def _totals_of(row: Any) -> list[Any]:
+def totals_of(row: Any) -> list[Any]:
+    """Return [points, qty, price, unpriced, skipped] of a roll-up."""
     return [row.points, row.qty, row.price, row.unpriced, row.skipped]
 
 
@@ -529,7 +571,7 @@ def _merge_months(
         row = existing.get(key)
         values = list(deltas[key])
         if row is not None:
-            values = _add_up(_totals_of(row), values)
+            values = _add_up(totals_of(row), values)
         if values[0] or values[4]:
             names = ('month', 'scope_id', 'metric', 'origin', 'points', 'qty', 'price', 'unpriced', 'skipped')
             rows.append(dict(zip(names, [*key, *values], strict=True)))

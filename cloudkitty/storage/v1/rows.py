@@ -27,15 +27,8 @@ Frame = models.RatedDataFrame
 _QTY = types.OldAmount(15, 5)
 
 
-class Row(NamedTuple):
-    """:ivar qty: None where the column is NULL; *rate*: None where it is too large to be stored."""
-
-    id: int
-    begin: int
-    end: int
-    qty: Decimal | None
-    rate: Decimal | None
-    key: Any
+#: (id, begin, end, quantity, price): quantity is None where the column is NULL, price where it cannot be stored.
+Values = tuple[int, int, int, Decimal | None, Decimal | None]
 
 
 class Texts(NamedTuple):
@@ -59,10 +52,11 @@ def split_key(key: Any) -> Texts:
 
 
 class Begin(NamedTuple):
-    """How many rows begin at an instant, and the highest of their ids."""
+    """How many rows begin at an instant, and the lowest and the highest of their ids."""
 
     begin: int
     row_count: int
+    first_id: int
     last_id: int
 
 
@@ -74,17 +68,21 @@ def newest_id(session: orm.Session) -> int:
 def list_begins(session: orm.Session, newest: int) -> list[Begin]:
     """Return the begins of the rows up to id *newest*, in order."""
     query = (
-        sqlalchemy.select(Frame.begin, sqlalchemy.func.count(), sqlalchemy.func.max(Frame.id))
+        sqlalchemy.select(
+            Frame.begin, sqlalchemy.func.count(), sqlalchemy.func.min(Frame.id), sqlalchemy.func.max(Frame.id)
+        )
         .where(Frame.id <= newest)
         .group_by(Frame.begin)
         .order_by(Frame.begin)
     )
     found: dict[int, Begin] = {}
-    for begin, count, last_id in session.execute(query):
+    for begin, count, first_id, last_id in session.execute(query):
         # Parts of a second, which only some servers keep, are dropped.
         second = to_second(begin)
-        before = found.get(second, Begin(second, 0, 0))
-        found[second] = Begin(second, before.row_count + count, max(before.last_id, last_id))
+        before = found.get(second, Begin(second, 0, first_id, last_id))
+        found[second] = Begin(
+            second, before.row_count + count, min(before.first_id, first_id), max(before.last_id, last_id)
+        )
     return list(found.values())
 
 
@@ -99,10 +97,18 @@ def between(begin: int, end: int) -> tuple[Any, Any]:
     return Frame.begin >= first, Frame.begin < last
 
 
-def read(session: orm.Session, begin: int, end: int, newest: int) -> Iterator[Row]:
-    """Yield the rows up to id *newest* that begin in ``[begin, end)``."""
+def of_ids(first_id: int, last_id: int) -> Any:
+    """Return the condition for rows with an id in ``[first_id, last_id]``.
+
+    Beside :func:`between` it spares a server that likes the primary key best from reading the table once a question.
+    """
+    return Frame.id.between(first_id, last_id)
+
+
+def read(session: orm.Session, begin: int, end: int, *conditions: Any) -> Iterator[tuple[Any, Values]]:
+    """Yield (key, values) of the rows that begin in ``[begin, end)`` and meet *conditions*."""
     dialect = statements.dialect_of(session)
-    query = sqlalchemy.select(*_columns(dialect)).where(*between(begin, end), Frame.id <= newest)
+    query = sqlalchemy.select(*_columns(dialect)).where(*between(begin, end), *conditions)
     seconds = _Cache(_to_second)
     quantities = _Cache(_to_decimal)
     prices = _Cache(lambda value: to_price(value, dialect))
@@ -111,10 +117,11 @@ def read(session: orm.Session, begin: int, end: int, newest: int) -> Iterator[Ro
         if dialect == 'mysql':
             for (text,) in chunk:
                 id_, first, last, qty, rate, key = text.split(' ', 5)
-                yield Row(int(id_), seconds[first], seconds[last], quantities[qty], prices[rate], key)
+                yield key, (int(id_), seconds[first], seconds[last], quantities[qty], prices[rate])
         else:
-            for id_, first, last, qty, rate, *texts in chunk:
-                yield Row(id_, seconds[first], seconds[last], quantities[qty], prices[rate], tuple(texts))
+            for id_, first, last, qty, rate, scope_id, metric, unit, desc in chunk:
+                key = (scope_id, metric, unit, desc)
+                yield key, (id_, seconds[first], seconds[last], quantities[qty], prices[rate])
 
 
 class _Cache(dict[Any, Any]):

@@ -177,9 +177,9 @@ def _read_theirs(session: orm.Session, day: int) -> dict[Cell, list[tuple[int, V
     """Return (id, values) of the rows of *day*, by cell."""
     result: dict[Cell, list[tuple[int, Values]]] = collections.defaultdict(list)
     first = day * period.DAY
-    for row in rows.read(session, first, first + period.DAY, rows.newest_id(session)):
-        texts = rows.split_key(row.key)
+    for key, (id_, begin, _, qty, rate) in rows.read(session, first, first + period.DAY):
+        texts = rows.split_key(key)
         if texts.metric != table.NO_DATA:
-            values = (amount.ZERO if row.qty is None else row.qty, amount.ZERO if row.rate is None else row.rate)
-            result[texts.scope_id, texts.metric, row.begin].append((row.id, values))
+            values = (amount.ZERO if qty is None else qty, amount.ZERO if rate is None else rate)
+            result[texts.scope_id, texts.metric, begin].append((id_, values))
     return result

@@ -62,12 +62,7 @@ def run(database, largest=plan.LARGEST, dry_run=False, stop=None):
     outcome = pieces.Outcome()
     for _, done in importer.run(found.pieces[:stop], found.newest):
         outcome.add(done)
-    differing = [
-        total
-        for month in totals.compare(database, found.begins, found.newest)
-        for total in month
-        if total.old != total.new
-    ]
+    differing = [total for month in totals.compare(database, found.begins) for total in month if total.old != total.new]
     return outcome, differing
 
 

@@ -1,17 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the storage of series does beyond the contract."""
 
+import collections
 from decimal import Decimal
+import uuid
 
+from hypothesis import HealthCheck
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies
 import pytest
 import sqlalchemy
 
 from cloudkitty import amount
 from cloudkitty import dataframe
+from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
+from cloudkitty.db import scopes
+from cloudkitty.storage.sqlalchemy import body
+from cloudkitty.storage.sqlalchemy import commit as writing
 from cloudkitty.storage.sqlalchemy import driver
+from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.tests import samples
 from cloudkitty.tests.functional.storage import test_contract
 
@@ -56,6 +67,63 @@ def test_series_are_looked_up_again_after_somebody_else_wrote(storage, database)
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql('SELECT count(*) FROM series').scalar() == 1
     assert total(storage)[0]['qty'] == 4
+
+
+LENGTHS = (HOUR // 2, HOUR, 2 * HOUR)
+POINTS = strategies.lists(
+    strategies.tuples(
+        strategies.sampled_from(LENGTHS),
+        strategies.integers(0, 60).map(lambda step: JUNE + step * HOUR // 2),
+        strategies.sampled_from(['1', '2.5']),
+        strategies.sampled_from(['0', '0.1']),
+        strategies.booleans(),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pushes=strategies.lists(POINTS, min_size=1, max_size=3))
+def test_points_and_sums_are_those_of_every_push(storage, database, pushes):
+    """Points of one series may differ in length, begin together and come in any order of pushes."""
+    owner = uuid.uuid4().hex
+    identity = series.Series(owner, 'fee', 'u', {'id': 'a'}, {}, origin=series.Origin.PUSHED)
+    for points in pushes:
+        columns = []
+        for length in LENGTHS:
+            some = sorted(point for point in points if point[0] == length)
+            if some:
+                _, begins, quantities, prices, flags = zip(*some, strict=True)
+                amounts = [tuple(map(Decimal, texts)) for texts in (quantities, prices)]
+                columns.append(series.Columns(identity, length, begins, *amounts, flags))
+        writing.push(database, columns)
+    everything = [point for points in pushes for point in points]
+    cells = collections.defaultdict(lambda: [0, 0, 0, 0, 0])
+    for length, begin, qty, price, is_unpriced in everything:
+        for index, value in enumerate((1, Decimal(qty), Decimal(price), is_unpriced)):
+            cells[begin, length][index] += value
+    with database.reader() as session:
+        guard_id = scopes.guard_ids(session, [owner])[owner]
+        days, sums, months = (
+            session.scalars(sqlalchemy.select(model).where(model.scope_id == guard_id)).all()
+            for model in (models.RatedDay, models.ScopeDay, models.ScopeMonth)
+        )
+    found = [
+        (point.length, day.day * period.DAY + point.offset, point.qty, point.price)
+        for day in days
+        for point in body.decode_points(day.body)
+    ]
+    assert sorted(found) == sorted((*point[:2], *map(Decimal, point[2:4])) for point in everything)
+    assert {
+        (day.day * period.DAY + cell.offset, cell.length): list(cell[2:])
+        for day in sums
+        for cell in body.decode_cells(day.body)
+    } == cells
+    expected = tuple(map(sum, zip(*cells.values(), strict=True)))
+    for rows in (sums, months):
+        assert tuple(map(sum, zip(*map(writing.totals_of, rows), strict=True))) == expected
+    assert tuple(map(sum, zip(*((day.points, day.qty, day.price) for day in days), strict=True))) == expected[:3]
 
 
 def test_pushed_series_tell_types_apart(storage, database):
