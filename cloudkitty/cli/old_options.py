@@ -67,9 +67,9 @@ def list_uses(conf: Any) -> list[str]:
     sections = legacy.read_files(conf)
     result = []
     for section, values in sections.items():
-        if section in legacy._SECTIONS:
+        if section in legacy.SECTIONS:
             result += [
-                '[%s] %s: use [%s] %s' % (section, name, legacy._SECTIONS[section], _name_now(name, values))
+                '[%s] %s: use [%s] %s' % (section, name, legacy.SECTIONS[section], _name_now(name, values))
                 for name in values
             ]
         elif section in _SECTIONS:
@@ -77,14 +77,14 @@ def list_uses(conf: Any) -> list[str]:
         result += [
             '[%s] %s: %s' % (section, name, _OPTIONS[section, name]) for name in values if (section, name) in _OPTIONS
         ]
-    return result + [line for section, line in _list_heard(conf) if section not in legacy._SECTIONS]
+    return result + [line for section, line in _list_heard(conf) if section not in legacy.SECTIONS]
 
 
 def _name_now(name: str, values: Mapping[str, str]) -> str:
     """Return what option *name* of an old section of keystoneauth options is called now."""
-    found = legacy._NAMES.get(name, name)
+    found = legacy.NAMES.get(name, name)
     if not {'auth_type', 'auth_plugin', 'auth_section'} & set(values) and 'username' in values:
-        found = legacy._FLAT_NAMES.get(found, found)
+        found = legacy.FLAT_NAMES.get(found, found)
     return found
 
 

@@ -19,17 +19,17 @@ from oslo_log import log
 LOG = log.getLogger(__name__)
 
 #: Old section of keystoneauth options: the new one.
-_SECTIONS = {'keystone_fetcher': 'fetcher_keystone', 'gnocchi_collector': 'collector_gnocchi'}
+SECTIONS = {'keystone_fetcher': 'fetcher_keystone', 'gnocchi_collector': 'collector_gnocchi'}
 #: Names from before keystoneauth, in any of its sections.
-_NAMES = {'auth_plugin': 'auth_type', 'tenant_name': 'project_name', 'tenant_id': 'project_id', 'user_name': 'username'}
+NAMES = {'auth_plugin': 'auth_type', 'tenant_name': 'project_name', 'tenant_id': 'project_id', 'user_name': 'username'}
 #: Names of the style of 2015, recognised by a section that names no authentication plugin.
-_FLAT_NAMES = {'tenant': 'project_name', 'region': 'region_name', 'url': 'auth_url'}
+FLAT_NAMES = {'tenant': 'project_name', 'region': 'region_name', 'url': 'auth_url'}
 
 
 def apply(conf):
     """Give *conf*, already parsed, the defaults that old sections of its files imply."""
     sections = read_files(conf)
-    for old, new in _SECTIONS.items():
+    for old, new in SECTIONS.items():
         if sections.get(old):
             _apply_keystoneauth(conf, sections[old], old, new)
     _apply_last_resort(conf, sections)
@@ -60,9 +60,9 @@ def _list_files(directory):
 
 
 def _apply_keystoneauth(conf, values, old, new):
-    values = {_NAMES.get(name, name): value for name, value in values.items()}
+    values = {NAMES.get(name, name): value for name, value in values.items()}
     if 'auth_type' not in values and 'auth_section' not in values and 'username' in values:
-        values = {_FLAT_NAMES.get(name, name): value for name, value in values.items()}
+        values = {FLAT_NAMES.get(name, name): value for name, value in values.items()}
         values['auth_type'] = 'password'
     if conf[new].auth_type or conf[new].auth_section:
         return  # the new section is complete by itself
@@ -80,8 +80,8 @@ def _apply_last_resort(conf, sections):
         'Section [ceilometer_collector]: there is no such collector any more; its credentials are used for '
         '[collector_gnocchi], which names none.'
     )
-    values = {_FLAT_NAMES.get(name, name): value for name, value in values.items()}
-    values = {_NAMES.get(name, name): value for name, value in values.items()}
+    values = {FLAT_NAMES.get(name, name): value for name, value in values.items()}
+    values = {NAMES.get(name, name): value for name, value in values.items()}
     values.setdefault('auth_type', 'password')
     _set_defaults(conf, 'collector_gnocchi', values)
 
@@ -146,7 +146,7 @@ def compose_rabbit_url(values):
 
 def _repair_authtoken(conf, sections):
     """Make ``[keystone_authtoken]`` as guides of old have it work with Keystone's version 3."""
-    values = {_NAMES.get(name, name): value for name, value in sections.get('keystone_authtoken', {}).items()}
+    values = {NAMES.get(name, name): value for name, value in sections.get('keystone_authtoken', {}).items()}
     if values.get('auth_type') != 'password':
         return
     conf.register_opts(loading.get_auth_plugin_conf_options('password'), 'keystone_authtoken')
