@@ -139,7 +139,7 @@ def make_app(deployment: context.Deployment) -> Any:
     # What it logs as an ERROR is the caller's: types that it cannot accept, text that is not UTF-8.
     logging.getLogger('pecan.core').setLevel(logging.CRITICAL)
     application = pecan.Pecan(
-        root.RootController(),
+        root.RootController(has_v2=deployment.conf.storage.version == 2),
         default_renderer='json',
         hooks=[hooks.ContextHook(deployment), hooks.FaultHook(deployment.conf.api.pecan_debug)],
         force_canonical=False,

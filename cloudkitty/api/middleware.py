@@ -13,6 +13,8 @@ LOG = log.getLogger(__name__)
 
 #: Under this key of paste's global configuration the application hands the options to its filters.
 CONF = 'cloudkitty.conf'
+#: Under this key of the WSGI environment is the path as it came.
+PATH = 'cloudkitty.path'
 
 
 class AuthTokenMiddleware(auth_token.AuthProtocol):
@@ -53,13 +55,14 @@ class AuthTokenMiddleware(auth_token.AuthProtocol):
 
 
 class CleanPath:
-    """Takes doubled and trailing slashes out of the path, and what is not UTF-8."""
+    """Takes doubled and trailing slashes out of the path, and what is not UTF-8; keeps how it came in :data:`PATH`."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         path = environ.get('PATH_INFO', '').encode('latin-1').decode('utf-8', 'replace')
+        environ.setdefault(PATH, path)
         clean = '/' + '/'.join(segment for segment in path.split('/') if segment)
         environ['PATH_INFO'] = clean.encode('utf-8').decode('latin-1')
         return self._app(environ, start_response)

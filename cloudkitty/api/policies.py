@@ -104,6 +104,18 @@ _OPERATIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
     ('report:list_tenants', ADMIN, 'List the projects that were rated.', (('GET', '/v1/report/tenants'),)),
     ('report:get_summary', READER_OR_ADMIN, 'Get a summary of prices.', (('GET', '/v1/report/summary'),)),
     ('report:get_total', READER_OR_ADMIN, 'Get a total of prices.', (('GET', '/v1/report/total'),)),
+    ('v2_rating:list_modules', ADMIN, 'List the rating modules.', (('GET', '/v2/rating/modules'),)),
+    ('v2_rating:get_module', ADMIN, 'Get a rating module.', (('GET', '/v2/rating/modules/{module_id}'),)),
+    (
+        'v2_rating:update_module',
+        ADMIN,
+        'Enable or disable a rating module, set its priority.',
+        (('PUT', '/v2/rating/modules/{module_id}'),),
+    ),
+    ('scope:get_state', ADMIN, 'List the scopes and how far each is rated.', (('GET', '/v2/scope'),)),
+    ('scope:reset_state', ADMIN, 'Have scopes rated anew from an instant on.', (('PUT', '/v2/scope'),)),
+    ('scope:post_state', ADMIN, 'Make a scope.', (('POST', '/v2/scope'),)),
+    ('scope:patch_state', ADMIN, 'Change a scope, have it rated or not.', (('PATCH', '/v2/scope'),)),
     ('storage:list_data_frames', READER_OR_ADMIN, 'List rated data.', (('GET', '/v1/storage/dataframes'),)),
 )
 

@@ -256,7 +256,7 @@ def _combine(
     for source, word in ((query, 'parameter'), (members, 'member')):
         unknown = sorted(set(source) - names)
         if unknown:
-            raise errors.BadRequest('There is no %s "%s" here.' % (word, _shorten(unknown[0])))
+            raise errors.BadRequest('There is no %s "%s" here.' % (word, types.shorten(unknown[0])))
     for name in names:
         given = [source[name] for source in (path, query, members) if name in source]
         if len(given) > 1 and (name not in path or any(value != given[0] for value in given)):
@@ -278,13 +278,18 @@ def _read_body(request: Any) -> Any:
         return None
     if request.content_type not in JSON_TYPES:
         raise UnsupportedMediaType('Content-Type must be application/json.')
-    try:
-        found = json.loads(request.body.decode('utf-8'), parse_float=types.parse_decimal, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise errors.BadRequest('The body is not valid JSON.') from error
+    found = parse_json(request.body)
     if found is None:
         raise errors.BadRequest('The body must be a JSON object, not null.')
     return found
+
+
+def parse_json(text: bytes) -> Any:
+    """Return the value of JSON *text*, its numbers with a fraction as Decimal; raise BadRequest."""
+    try:
+        return json.loads(text.decode('utf-8'), parse_float=types.parse_decimal, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
+        raise errors.BadRequest('The body is not valid JSON.') from error
 
 
 def _refuse(word: str) -> None:
@@ -319,7 +324,7 @@ def convert(datatype: Any, value: Any, name: str) -> Any:
     try:
         return datatype.frombasetype(value)
     except ValueError as error:
-        raise errors.BadRequest('%s: %s, not %s.' % (name, error, _shorten(value))) from error
+        raise errors.BadRequest('%s: %s, not %s.' % (name, error, types.shorten(value))) from error
 
 
 def _convert_item(datatype: Any, value: Any, name: str) -> Any:
@@ -335,7 +340,7 @@ def _convert_object(datatype: Any, value: Any, name: str) -> Any:
     attributes = wsme.types.list_attributes(datatype)
     unknown = sorted(set(value) - {attribute.name for attribute in attributes})
     if unknown:
-        raise errors.BadRequest('There is no member "%s%s" here.' % (prefix, _shorten(unknown[0])))
+        raise errors.BadRequest('There is no member "%s%s" here.' % (prefix, types.shorten(unknown[0])))
     result = datatype()
     for attribute in attributes:
         path = prefix + attribute.name
@@ -349,9 +354,3 @@ def _convert_object(datatype: Any, value: Any, name: str) -> Any:
         elif attribute.mandatory:
             raise errors.BadRequest('%s is missing.' % path)
     return result
-
-
-def _shorten(value: Any) -> str:
-    text = value if isinstance(value, str) else str(value)
-    text = text.encode('utf-8', 'backslashreplace').decode('utf-8')
-    return text if len(text) <= 60 else text[:57] + '...'

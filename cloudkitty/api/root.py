@@ -7,13 +7,19 @@ import pecan
 from pecan import routing
 
 from cloudkitty.api.v1 import root as v1
+from cloudkitty.api.v2 import root as v2
 
 
 class RootController:
-    """Below it are the versions."""
+    """Below it are the versions.
 
-    def __init__(self) -> None:
-        self._versions = {'v1': v1.V1Controller()}
+    :param has_v2: whether the storage serves v2.
+    """
+
+    def __init__(self, has_v2: bool) -> None:
+        self._versions: dict[str, Any] = {'v1': v1.V1Controller()}
+        if has_v2:
+            self._versions['v2'] = v2.V2Controller()
 
     @pecan.expose()
     def _route(self, segments: list[str], request: Any = None) -> Any:
@@ -33,7 +39,8 @@ class RootController:
         """
         if pecan.request.method not in ('GET', 'HEAD'):
             pecan.abort(405, headers={'Allow': 'GET, HEAD, OPTIONS'})
-        return {'versions': [_describe('v1', 'CURRENT')]}
+        statuses = {'v1': 'CURRENT', 'v2': 'EXPERIMENTAL'}
+        return {'versions': [_describe(name, statuses[name]) for name in self._versions]}
 
 
 def _describe(name: str, status: str) -> dict[str, Any]:

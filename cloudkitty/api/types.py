@@ -296,6 +296,13 @@ def parse_decimal(text: str) -> Decimal:
         raise ValueError('The number %s is too large.' % text[:60]) from None
 
 
+def shorten(value: Any) -> str:
+    """Return *value* as a fault shows it: no longer than 60 characters, and UTF-8."""
+    text = value if isinstance(value, str) else str(value)
+    text = text.encode('utf-8', 'backslashreplace').decode('utf-8')
+    return text if len(text) <= 60 else text[:57] + '...'
+
+
 text = Text()
 boolean = Boolean()
 integer = Integer()

@@ -211,15 +211,17 @@ def touch(session: orm.Session, ids: Iterable[int]) -> None:
         session.execute(sqlalchemy.update(Guard).where(Guard.id.in_(part)).values(touched=Guard.touched + 1))
 
 
-def read_clocks(session: orm.Session, scopes: Iterable[scope.Scope]) -> dict[scope.Scope, datetime.datetime]:
-    """Lock the state rows of *scopes*; return the clocks of those that exist."""
+def read_clocks(
+    session: orm.Session, scopes: Iterable[scope.Scope], lock: bool = True
+) -> dict[scope.Scope, datetime.datetime]:
+    """Lock the state rows of *scopes*, if *lock*; return the clocks of those that exist."""
     result: dict[scope.Scope, datetime.datetime] = {}
     for identity, ids in _by_identity(scopes).items():
         for part in statements.chunks(ids):
             query = sqlalchemy.select(State.identifier, State.last_processed_timestamp).where(
                 *_is(identity), State.identifier.in_(part)
             )
-            for row in session.execute(query.order_by(State.id).with_for_update()):
+            for row in session.execute(query.order_by(State.id).with_for_update() if lock else query):
                 clock = period.from_naive(row.last_processed_timestamp)
                 result[scope.Scope(row.identifier, *dataclasses.astuple(identity))] = clock
     return result

@@ -9,12 +9,17 @@ import dataclasses
 import datetime
 from typing import Any
 
+from sqlalchemy import orm
+
 from cloudkitty import coverage
 from cloudkitty import dataframe
 from cloudkitty import scope
 from cloudkitty import series
 
 Filters = Mapping[str, Any]
+
+#: Behind every point: 2200-01-01T00:00Z, in epoch seconds.
+END_OF_TIME = 7_258_118_400
 
 #: Calendar words of a groupby: what a point's begin says, in the deployment's zone.
 TIME_WORDS = {
@@ -142,6 +147,16 @@ class BaseStorage(abc.ABC):
 
         :param filters: ``{scope key: scope id or list of them}``; None for every scope.
         """
+
+    def erase(self, session: orm.Session, guards: Mapping[str, int], begin: int, end: int, who: str | None) -> None:
+        """Delete what was collected of the scopes of *guards*, which *session* has locked, in ``[begin, end)``.
+
+        A storage outside the database deletes at once.
+
+        :param guards: {scope id: guard id}.
+        :param who: asked for it.
+        """
+        raise NotImplementedError
 
     @abc.abstractmethod
     def total(

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The routes of the v1 API, read from its controllers: what a test has to know to miss none."""
+"""The routes of the API, read from its controllers: what a test has to know to miss none."""
 
 from collections.abc import Iterator
 import dataclasses
+import re
 from typing import Any
 
 from cloudkitty import plugins
 from cloudkitty.api.v1 import rating
 from cloudkitty.api.v1 import root
+from cloudkitty.api.v2 import root as v2_root
 from cloudkitty.rating import chain
 
 #: Other names of the same resources.
@@ -48,6 +50,23 @@ def list_routes() -> list[Route]:
             made = rating.load_controller(controller)()
             found += _walk(made, '%s/%s' % (MODULE_CONFIG, name), 'rating:module_config')
     return sorted(found, key=lambda route: (route.path, route.method))
+
+
+def list_v2_routes() -> list[Route]:
+    """Return every route of v2; types of bodies and results are those of JSON."""
+    return [
+        Route(
+            method,
+            '/v2/%s' % path,
+            handler.rule,
+            (*re.findall(r'{(\w+)}', path), *handler.query),
+            None if handler.body is None else dict,
+            None if handler.status == 204 else dict,
+            handler.status,
+        )
+        for path, handlers in sorted(v2_root.ROUTES.items())
+        for method, handler in sorted(handlers.items())
+    ]
 
 
 def _walk(controller: Any, path: str, guard: str | None) -> Iterator[Route]:

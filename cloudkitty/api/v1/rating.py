@@ -62,12 +62,12 @@ class ModulesController(rest.Controller):
     @rest.expose(ModuleCollection, rule='rating:list_modules')
     def get_all(self) -> ModuleCollection:
         """Return every module that is installed, by name."""
-        return ModuleCollection(modules=[_describe(name, module) for name, module in _list_modules().items()])
+        return ModuleCollection(modules=[describe(name, module) for name, module in list_modules().items()])
 
     @rest.expose(Module, types.text, rule='rating:get_module')
     def get_one(self, module_id: str) -> Module:
         """Return module *module_id*."""
-        return _describe(module_id, _find_module(module_id))
+        return describe(module_id, find_module(module_id))
 
     @rest.expose(None, types.text, body=Module, status=302, rule='rating:update_module')
     def put(self, module_id: str, module: Module) -> None:
@@ -75,12 +75,7 @@ class ModulesController(rest.Controller):
 
         A client follows the redirection with the same request, so that a second one must change nothing.
         """
-        found = _find_module(module_id)
-        # None and Unset say nothing.
-        if isinstance(module.enabled, bool) and module.enabled != found.enabled:
-            found.set_state(module.enabled)
-        if isinstance(module.priority, int) and module.priority != found.priority:
-            found.set_priority(module.priority)
+        update_module(find_module(module_id), module.enabled, module.priority)
         rest.point_to(module_id)
 
 
@@ -96,7 +91,7 @@ class ModuleConfigController:
         if not segments:
             pecan.abort(405)
         rest.authorize('rating:module_config')
-        module = _list_modules().get(segments[0])
+        module = list_modules().get(segments[0])
         if module is None:
             pecan.abort(405)
         controller = getattr(module, 'config_controller', None)
@@ -149,19 +144,30 @@ def _read_resource(given: QuotedResource) -> quotes.Resource:
     return quotes.Resource(given.service, given.volume, desc if isinstance(desc, dict) else {})
 
 
-def _list_modules() -> dict[str, Any]:
+def list_modules() -> dict[str, Any]:
+    """Return {name: module} of what is installed, by name."""
     found = rest.deployment()
     return chain.list_modules(found.database, found.zone, found.notifier)
 
 
-def _find_module(module_id: str) -> Any:
+def find_module(module_id: str) -> Any:
+    """Return module *module_id*; raise ModuleNotFound."""
     try:
-        return _list_modules()[module_id]
+        return list_modules()[module_id]
     except KeyError:
         raise ModuleNotFound(module_id) from None
 
 
-def _describe(name: str, module: Any) -> Module:
+def update_module(module: Any, enabled: Any, priority: Any) -> None:
+    """Enable or disable *module*, set its priority: what is given and differs. None and Unset say nothing."""
+    if isinstance(enabled, bool) and enabled != module.enabled:
+        module.set_state(enabled)
+    if isinstance(priority, int) and priority != module.priority:
+        module.set_priority(priority)
+
+
+def describe(name: str, module: Any) -> Module:
+    """Return what the API says of *module*."""
     return Module(
         module_id=name,
         description=getattr(module, 'description', None) or None,

@@ -18,6 +18,7 @@ from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import engine
+from cloudkitty.db import exact
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
 from cloudkitty.storage.sqlalchemy import body
@@ -25,7 +26,6 @@ from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.v1 import rates
 from cloudkitty.storage.v1 import rows
 from cloudkitty.storage.v1 import table
-from cloudkitty.storage.v1 import texts
 
 Frame = rows.Frame
 
@@ -106,7 +106,7 @@ def _sum_rows(session: orm.Session, when: _Day) -> dict[tuple[str, str], Sums]:
     dialect = statements.dialect_of(session)
     function = sqlalchemy.func
     owner, metric = (
-        texts.exactly(column, dialect) for column in (function.coalesce(Frame.tenant_id, ''), Frame.res_type)
+        exact.exactly(column, dialect) for column in (function.coalesce(Frame.tenant_id, ''), Frame.res_type)
     )
     qty = Frame.qty if dialect == 'sqlite' else function.sum(Frame.qty)
     query = sqlalchemy.select(owner, metric, rates.select(Frame.rate, dialect), function.count(), qty).where(
@@ -118,7 +118,7 @@ def _sum_rows(session: orm.Session, when: _Day) -> dict[tuple[str, str], Sums]:
     )
     result: dict[tuple[str, str], Sums] = collections.defaultdict(lambda: NOTHING)
     for owner, type_, rate, count, quantity in session.execute(query):
-        scope_id, type_ = texts.to_text(owner), texts.to_text(type_)
+        scope_id, type_ = exact.to_text(owner), exact.to_text(type_)
         if type_ == table.NO_DATA:
             continue
         quantity = amount.ZERO if quantity is None else quantity
@@ -148,13 +148,13 @@ def _sum_cells(session: orm.Session, guards: dict[str, int], key: tuple[str, str
     scope_id, metric = key
     dialect = statements.dialect_of(session)
     midnight = when.number * period.DAY
-    owner = texts.exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), dialect)
+    owner = exact.exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), dialect)
     query = (
         sqlalchemy.select(Frame.begin)
         .where(
             *_of_day(when),
             owner == (scope_id.encode() if dialect == 'mysql' else scope_id),
-            texts.exactly(Frame.res_type, dialect) == (metric.encode() if dialect == 'mysql' else metric),
+            exact.exactly(Frame.res_type, dialect) == (metric.encode() if dialect == 'mysql' else metric),
         )
         .distinct()
     )

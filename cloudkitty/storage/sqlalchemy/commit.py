@@ -125,7 +125,7 @@ def _delete(session: orm.Session, scope_ids: Sequence[str], begin: int, end: int
     scopes.advance(session, guards.values())
 
 
-def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int) -> None:
+def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int, who: str | None = None) -> None:
     """Delete collected points and coverage of the scopes of *guards*, which the session has locked."""
     ledger.erase(session, guards, begin, end)
     edit = Edit(
@@ -136,6 +136,7 @@ def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int)
         first_day=begin // period.DAY,
         last_day=(end - 1) // period.DAY,
         cause='deleted',
+        who=who,
     )
     edit_days(session, edit)
 

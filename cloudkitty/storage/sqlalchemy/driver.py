@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import datetime
 from typing import Any
 
+from sqlalchemy import orm
+
 from cloudkitty import amount
 from cloudkitty import dataframe
 from cloudkitty import errors
@@ -146,6 +148,9 @@ class SQLAlchemyStorage(base.BaseStorage):
             raise errors.BadRequest('Data is deleted by %s only, not by %s.' % (self._scope_key, sorted(filters)[0]))
         self._erase(None if wanted is None else _names(wanted), *self._open_window(begin, end))
 
+    def erase(self, session: orm.Session, guards: Mapping[str, int], begin: int, end: int, who: str | None) -> None:
+        writing.erase(session, guards, begin, end, who)
+
     def _erase(self, scope_ids: Collection[str] | None, begin: int, end: int) -> None:
         chosen = scopes.list_ids(self._database) if scope_ids is None else scope_ids
         writing.delete(self._database, chosen, begin, end)
@@ -154,9 +159,7 @@ class SQLAlchemyStorage(base.BaseStorage):
         """Return epoch seconds for a window that may be open on either side."""
         return (
             0 if begin is None else periods.to_epoch(begin),
-            periods.to_epoch(datetime.datetime(2200, 1, 1, tzinfo=periods.UTC))
-            if end is None
-            else periods.to_epoch(end),
+            base.END_OF_TIME if end is None else periods.to_epoch(end),
         )
 
     def total(

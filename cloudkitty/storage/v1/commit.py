@@ -144,9 +144,14 @@ def _delete(session: orm.Session, scope_ids: Sequence[str], begin: int, end: int
     if not guards:
         return
     scopes.lock(session, guards.values())
+    erase(session, guards, begin, end)
+    scopes.advance(session, guards.values())
+
+
+def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int) -> None:
+    """Delete rows and coverage of the scopes of *guards*, which the session has locked."""
     days.erase(session, guards, begin, end)
     _delete_rows(session, [row.id for row in _find_rows(session, sorted(guards), begin, end)])
-    scopes.advance(session, guards.values())
 
 
 def _prepare(commit: base.Commit, dialect: str) -> _Content:

@@ -2,8 +2,11 @@
 """The driver over ``rated_data_frames``, for those who want the table of old."""
 
 from collections.abc import Collection
+from collections.abc import Mapping
 from collections.abc import Sequence
 import datetime
+
+from sqlalchemy import orm
 
 from cloudkitty import dataframe
 from cloudkitty import errors
@@ -51,6 +54,9 @@ class SQLAlchemyStorage(driver.SQLAlchemyStorage):
         empty = {(frame.start, frame.end) for frame in dataframes} - filled
         instants = sorted((periods.to_epoch(start), periods.to_epoch(end)) for start, end in empty)
         writing.push(self._database, columns, [(scope_id or '', start, end - start) for start, end in instants])
+
+    def erase(self, session: orm.Session, guards: Mapping[str, int], begin: int, end: int, who: str | None) -> None:
+        writing.erase(session, guards, begin, end)
 
     def _erase(self, scope_ids: Collection[str] | None, begin: int, end: int) -> None:
         if scope_ids is None:

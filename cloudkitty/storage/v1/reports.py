@@ -19,6 +19,7 @@ from sqlalchemy import orm
 from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty import series
+from cloudkitty.db import exact
 from cloudkitty.db import statements
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import reports
@@ -26,7 +27,6 @@ from cloudkitty.storage.v1 import models
 from cloudkitty.storage.v1 import rates
 from cloudkitty.storage.v1 import rows
 from cloudkitty.storage.v1 import table
-from cloudkitty.storage.v1 import texts
 
 Frame = models.RatedDataFrame
 
@@ -39,9 +39,9 @@ class Reports(reports.Reports):
 
     def scopes(self, window: reports.Window) -> list[str]:
         with self._database.snapshot() as session:
-            owner = texts.exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), statements.dialect_of(session))
+            owner = exact.exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), statements.dialect_of(session))
             query = sqlalchemy.select(owner).where(*_in_window(window), Frame.res_type != table.NO_DATA).distinct()
-            return sorted(texts.to_text(found) for found in session.scalars(query))
+            return sorted(exact.to_text(found) for found in session.scalars(query))
 
     def _roll_ups(self, session: orm.Session, selection: reports.Selection) -> Iterator[tuple[str, str, Sequence[Any]]]:
         """Yield the sums of rows of one price; the server counts them, and adds up quantities where it is exact."""
@@ -49,8 +49,8 @@ class Reports(reports.Reports):
         function = sqlalchemy.func
         adds_up = dialect != 'sqlite'
         columns = [
-            texts.exactly(function.coalesce(Frame.tenant_id, ''), dialect),
-            texts.exactly(Frame.res_type, dialect),
+            exact.exactly(function.coalesce(Frame.tenant_id, ''), dialect),
+            exact.exactly(Frame.res_type, dialect),
             rates.select(Frame.rate, dialect),
             function.sum(Frame.qty) if adds_up else Frame.qty,
             function.count(),
@@ -60,7 +60,7 @@ class Reports(reports.Reports):
             for owner, type_, rate, qty, count in session.execute(
                 sqlalchemy.select(*columns).where(*conditions).group_by(*grouped)
             ):
-                scope_id, metric = texts.to_text(owner), texts.to_text(type_)
+                scope_id, metric = exact.to_text(owner), exact.to_text(type_)
                 if not _is_selected(selection, scope_id, metric):
                     continue
                 quantity = amount.ZERO if qty is None else qty

@@ -35,8 +35,6 @@ def make_old(make_api):
 @pytest.mark.parametrize(
     'path',
     [
-        '/',
-        '/v2/summary',
         '/v1/report/tenants?' + WINDOW,
         '/v1/report/tenants?begin=2026-06-01T01:00:00&end=2026-06-01T02:00:00',
         '/v1/report/total?' + WINDOW,
@@ -58,6 +56,12 @@ def test_answers_are_those_of_version_2(make_api, make_old, path, token):
     ]
     assert answers[0].status_code == answers[1].status_code
     assert answers[0].json == answers[1].json
+
+
+def test_there_is_no_v2(make_old):
+    api = make_old('keystone')
+    assert [version['id'] for version in ask(api, '/').json['versions']] == ['v1']
+    assert ask(api, '/v2/scope', headers={'X-Auth-Token': 'admin'}).status_code == 404
 
 
 def test_rows_of_an_old_release_are_reported(make_old, database_url):

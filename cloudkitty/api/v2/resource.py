@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the handlers of the v2 API are exposed: policy, parameters in, JSON out.
+
+A handler is a function under :func:`handler`, which names the policy rule and what a caller may say::
+
+    @resource.handler('scope:get_state', query={'scope_id': Multi(types.text), **PAGE})
+    def list_scopes(scope_id, offset, limit): ...
+
+Segments of the path come first, then the members of the query or the body, by name. What it returns is the JSON of the
+answer; with status 204 there is none. The policy is asked before anything is said about the parameters.
+
+Source: API contract, section 1.8.
+"""
+
+from collections.abc import Callable
+from collections.abc import Mapping
+import dataclasses
+import datetime
+from decimal import Decimal
+import json
+from typing import Any
+
+from cloudkitty import errors
+from cloudkitty.api import rest
+from cloudkitty.api import types
+from cloudkitty.api.v2 import parameters
+
+JSON = 'application/json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Handler:
+    """What answers one method of one URL.
+
+    :ivar rule: of the policy.
+    :ivar owner: returns the project whose data is asked for; None: everybody's.
+    :ivar query, body: what a caller may say; with a body there is no query.
+    """
+
+    function: Callable[..., Any]
+    rule: str
+    query: Mapping[str, parameters.Parameter]
+    body: Mapping[str, parameters.Parameter] | None
+    status: int
+    owner: Callable[[], str | None] | None
+
+    def answer(self, path: tuple[str, ...], request: Any, response: Any) -> None:
+        """Fill *response*."""
+        rest.authorize(self.rule, None if self.owner is None else self.owner())
+        values = parameters.read(request.GET.items(), self.query, 'parameter')
+        if self.body is not None:
+            values |= parameters.read(read_object(request).items(), self.body, 'member')
+        found = self.function(*path, **values)
+        response.status = self.status
+        if self.status == 204:
+            response.content_type = None
+        else:
+            response.body = json.dumps(found, default=_encode).encode()
+
+
+def handler(
+    rule: str,
+    query: Mapping[str, parameters.Parameter] | None = None,
+    body: Mapping[str, parameters.Parameter] | None = None,
+    status: int = 200,
+    owner: Callable[[], str | None] | None = None,
+) -> Callable[[Callable[..., Any]], Handler]:
+    """Return a decorator that makes a function a :class:`Handler`."""
+    return lambda function: Handler(function, rule, query or {}, body, status, owner)
+
+
+def read_object(request: Any) -> dict[str, Any]:
+    """Return the JSON object that the body is; numbers with a fraction are Decimal."""
+    if request.body and request.content_type != JSON:
+        raise rest.UnsupportedMediaType('Content-Type must be application/json.')
+    found = rest.parse_json(request.body)
+    if not isinstance(found, dict):
+        raise errors.BadRequest('The body must be a JSON object.')
+    return found
+
+
+def print_instant(value: datetime.datetime) -> str:
+    """Return *value* as the API prints it: in the deployment's zone, without parts of a second."""
+    return value.astimezone(rest.deployment().zone).replace(microsecond=0).isoformat()
+
+
+class Timestamp(types.Instant):
+    """An instant; parts of a second are dropped."""
+
+    def frombasetype(self, value: Any) -> datetime.datetime:
+        return super().frombasetype(value).replace(microsecond=0)
+
+
+timestamp = Timestamp()
+
+
+def _encode(value: object) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
+    raise TypeError('%r is no JSON.' % (value,))
