@@ -28,6 +28,7 @@ from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
 from cloudkitty.storage.sqlalchemy import reports
+from cloudkitty.storage.sqlalchemy import windows
 from cloudkitty.tests import cloud as clouds
 from cloudkitty.tests import processes
 from cloudkitty.tests import seeding
@@ -226,9 +227,9 @@ class Deployment:
 
     def read_sums(self):
         """Return {(project id, type): :class:`reports.Sum`} from the tables."""
-        window = reports.Window(self.seed.begin, self.seed.end)
+        window = windows.Window(self.seed.begin, self.seed.end)
         read = reports.Reports(self.database, 'project_id', datetime.timezone.utc)
-        return {row.values: row for row in read.sum_up(reports.Selection(window), ('project_id', 'type'))}
+        return {row.values: row for row in read.sum_up(windows.Selection(window), ('project_id', 'type'))}
 
     def read_coverage(self):
         """Return {(project id, type): {status: hours}} from the ledger."""

@@ -22,6 +22,7 @@ from cloudkitty.storage import base
 from cloudkitty.storage.sqlalchemy import commit as writing
 from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.sqlalchemy import reports
+from cloudkitty.storage.sqlalchemy import windows
 
 
 class SQLAlchemyStorage(base.BaseStorage):
@@ -62,8 +63,8 @@ class SQLAlchemyStorage(base.BaseStorage):
         end: int,
         priced: bool = False,
     ) -> list[series.Columns]:
-        window = reports.Window(begin, end)
-        return self.reports.quantities(reports.Selection(window, scope_ids, metric_types), priced)
+        window = windows.Window(begin, end)
+        return self.reports.quantities(windows.Selection(window, scope_ids, metric_types), priced)
 
     def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:
         writing.push(self._database, self._read_frames(dataframes, scope_id))
@@ -74,7 +75,7 @@ class SQLAlchemyStorage(base.BaseStorage):
         for frame in dataframes:
             begin = periods.to_epoch(frame.start)
             length = periods.to_epoch(frame.end) - begin
-            if not 0 < length <= reports.LONGEST_FRAME:
+            if not 0 < length <= windows.LONGEST_FRAME:
                 raise errors.BadRequest(
                     'The frame from %s to %s is not between a second and 31 days long.' % (frame.start, frame.end)
                 )
@@ -194,7 +195,7 @@ class SQLAlchemyStorage(base.BaseStorage):
         self, begin: datetime.datetime | None = None, end: datetime.datetime | None = None, whole: bool = False
     ) -> list[str]:
         begin, end = self._window(begin, end)
-        return self.reports.scopes(reports.Window(periods.to_epoch(begin), periods.to_epoch(end), whole))
+        return self.reports.scopes(windows.Window(periods.to_epoch(begin), periods.to_epoch(end), whole))
 
     def _window(
         self, begin: datetime.datetime | None, end: datetime.datetime | None
@@ -213,13 +214,13 @@ class SQLAlchemyStorage(base.BaseStorage):
         filters: Mapping[str, Any] | None,
         metric_types: str | Sequence[str] | None,
         whole: bool,
-    ) -> reports.Selection:
+    ) -> windows.Selection:
         begin, end = self._window(begin, end)
         filters = dict(filters or {})
         owners = filters.pop(self._scope_key, None)
         metric_types = filters.pop('type', None) if metric_types is None else metric_types
-        return reports.Selection(
-            window=reports.Window(periods.to_epoch(begin), periods.to_epoch(end), whole),
+        return windows.Selection(
+            window=windows.Window(periods.to_epoch(begin), periods.to_epoch(end), whole),
             scope_ids=None if owners is None else _names(owners),
             metrics=None if metric_types is None else _names(metric_types),
             attributes=tuple(sorted((name, frozenset(_texts(value))) for name, value in filters.items())),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading: frames and totals, the same code on every database.
 
-Totals by scope and metric come from the roll-ups: whole days by their sums, edges of the window by the cells in the
-body. Totals by attribute fold the series' points in Python. No sum is ever a float.
+Totals by scope and metric come from the roll-ups, others from the day rows of series, whose attributes are folded in
+Python: whole months and days by their sums, edges of the window, and local days that are none of UTC, by what is in the
+body. No sum is ever a float.
 """
 
 import collections
@@ -30,88 +31,60 @@ from cloudkitty.db import statements
 from cloudkitty.db import types
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import models
+from cloudkitty.storage.sqlalchemy import windows
 
 Guard = ledger_models.Guard
 RatedDay = models.RatedDay
 ScopeDay = models.ScopeDay
+ScopeMonth = models.ScopeMonth
 SeriesRow = models.SeriesRow
 
-#: What tells rows of a report apart, to the row's values and sums.
-_Totals = dict[tuple[Any, ...], tuple[tuple[Any, ...], list[Any]]]
-
-#: Seconds before the end of a window in which a point may begin and still end after it.
-LONGEST_FRAME = 31 * period.DAY
-
-
-@dataclasses.dataclass(frozen=True)
-class Window:
-    """``[begin, end)`` in epoch seconds: points that begin inside, or, if *whole*, that lie inside altogether."""
-
-    begin: int
-    end: int
-    whole: bool = False
-
-    def holds(self, begin: int, length: int) -> bool:
-        return self.begin <= begin and (begin + length <= self.end if self.whole else begin < self.end)
-
-    @property
-    def days(self) -> tuple[int, int]:
-        """The first day and the one after the last that the window touches."""
-        return self.begin // period.DAY, -(-self.end // period.DAY)
-
-    @property
-    def whole_days(self) -> tuple[int, int]:
-        """The first and the one after the last of the days of which it holds every point, whatever its length."""
-        first, last = self.days
-        inner = -(-self.begin // period.DAY)
-        slack = LONGEST_FRAME if self.whole else 0
-        return min(inner, last), max(min(inner, last), (self.end - slack) // period.DAY)
-
-
-@dataclasses.dataclass(frozen=True)
-class Selection:
-    """What to look at.
-
-    :ivar scope_ids: None for all.
-    :ivar metrics: None for all.
-    :ivar attributes: attribute to the texts that it may have.
-    """
-
-    window: Window
-    scope_ids: Collection[str] | None = None
-    metrics: Collection[str] | None = None
-    attributes: tuple[tuple[str, frozenset[str]], ...] = ()
-
-    @property
-    def is_impossible(self) -> bool:
-        return (
-            self.window.begin >= self.window.end
-            or (self.scope_ids is not None and not self.scope_ids)
-            or (self.metrics is not None and not self.metrics)
-        )
+#: What tells rows of a report apart, to the row's values, period and sums.
+_Totals = dict[tuple[Any, ...], tuple[tuple[Any, ...], tuple[int, int] | None, list[Any]]]
 
 
 class Sum(NamedTuple):
-    """A row of a report: the values of what it was grouped by, in that order, and the sums."""
+    """A row of a report: the values of what it was grouped by, in that order, and the sums.
+
+    :ivar period: (begin, end) of its period, of a report by period.
+    """
 
     values: tuple[Any, ...]
     points: int
     qty: Decimal
     price: Decimal
     unpriced: int
+    period: tuple[int, int] | None = None
+
+
+#: What adds up: (points, quantity, price, unpriced).
+Sums = Sequence[Any]
+
+
+class Part(NamedTuple):
+    """Something that a report adds up.
+
+    :ivar calendar: calendar attributes of all of its points, those asked for.
+    :ivar period: (begin, end) of all of its points, in a report by period.
+    """
+
+    item: 'Found'
+    calendar: dict[str, str]
+    period: tuple[int, int] | None
+    sums: Sums
 
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """A series with its scope's id and its attributes."""
+    """A series with its scope's id and its attributes; or, without those, all series of a scope and metric."""
 
     scope_id: str
     metric: str
-    unit: str
-    description: str | None
-    groupby: dict[str, Any]
-    metadata: dict[str, Any]
-    origin: series.Origin
+    unit: str = ''
+    description: str | None = None
+    groupby: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
+    origin: series.Origin = series.Origin.COLLECTED
 
 
 class Reports:
@@ -126,16 +99,37 @@ class Reports:
         self._scope_key = scope_key
         self._zone = zone
 
-    def sum_up(self, selection: Selection, groupby: Sequence[str]) -> list[Sum]:
-        """Return the sums over *selection* by the values of *groupby*, sorted by them; [] without points."""
+    def sum_up(self, selection: windows.Selection, groupby: Sequence[str], by_period: bool = False) -> list[Sum]:
+        """Return the sums over *selection* by the values of *groupby*, sorted by them; [] without points.
+
+        :param by_period: a row per period as well.
+        """
         if selection.is_impossible:
             return []
+        totals: _Totals = {}
         with self._database.snapshot() as session:
-            if not selection.attributes and set(groupby) <= {'type', self._scope_key}:
-                return self._sum_roll_ups(session, selection, groupby)
-            return self._sum_points(session, selection, groupby)
+            for part in self.parts(session, selection, groupby, by_period):
+                values = tuple(self._value_of(part.item, word, part.calendar) for word in groupby)
+                _add(totals, values, part.period, part.sums)
+        return _to_sums(totals)
 
-    def frames(self, selection: Selection) -> list[dataframe.DataFrame]:
+    def parts(
+        self, session: orm.Session, selection: windows.Selection, groupby: Sequence[str], by_period: bool
+    ) -> Iterator[Part]:
+        """Yield what adds up to the report."""
+        words = {word for word in (*groupby, *(name for name, _ in selection.attributes)) if word in series.CALENDAR}
+        stretches, edges = windows.split_days(selection.window, words, self._zone, by_period)
+        others = {word for word in (*groupby, *(name for name, _ in selection.attributes)) if word not in words}
+        matches = self._matcher(selection, calendar=True)
+        if others <= {'type', self._scope_key}:
+            found = self._roll_ups(session, selection, stretches, edges, words)
+        else:
+            found = self._series_sums(session, selection, stretches, edges, words)
+        for part in found:
+            if matches(part.item, part.calendar):
+                yield part if by_period else part._replace(period=None)
+
+    def frames(self, selection: windows.Selection) -> list[dataframe.DataFrame]:
         """Return a frame per scope and period, sorted by begin, end and scope."""
         if selection.is_impossible:
             return []
@@ -159,13 +153,11 @@ class Reports:
             result.append(frame)
         return result
 
-    def scopes(self, window: Window) -> list[str]:
+    def scopes(self, window: windows.Window) -> list[str]:
         """Return the sorted ids of the scopes with points in *window*."""
-        with self._database.snapshot() as session:
-            found = self._sum_roll_ups(session, Selection(window), [self._scope_key])
-        return [row.values[0] for row in found if row.points]
+        return [row.values[0] for row in self.sum_up(windows.Selection(window), [self._scope_key]) if row.points]
 
-    def quantities(self, selection: Selection, priced: bool = False) -> list[series.Columns]:
+    def quantities(self, selection: windows.Selection, priced: bool = False) -> list[series.Columns]:
         """Return the collected points of *selection* that have no price, or, if *priced*, all of them; no prices."""
         found: dict[tuple[int, int], tuple[Found, list[tuple[int, Decimal]]]] = {}
         if selection.is_impossible:
@@ -184,120 +176,145 @@ class Reports:
             for (_, length), (item, points) in found.items()
         ]
 
-    def unpriced(self, selection: Selection) -> tuple[int, int]:
+    def unpriced(self, selection: windows.Selection) -> tuple[int, int]:
         """Return (points of price 0 that no rule matched, all points)."""
         rows = self.sum_up(selection, [])
         return (rows[0].unpriced, rows[0].points) if rows else (0, 0)
 
-    def _sum_roll_ups(self, session: orm.Session, selection: Selection, groupby: Sequence[str]) -> list[Sum]:
-        totals: _Totals = {}
-        for scope_id, metric, values in self._roll_ups(session, selection):
-            by_word = {'type': metric, self._scope_key: scope_id}
-            _add(totals, tuple(by_word[word] for word in groupby), values)
-        return _to_sums(totals)
-
-    def _roll_ups(self, session: orm.Session, selection: Selection) -> Iterator[tuple[str, str, Sequence[Any]]]:
-        """Yield (scope id, metric, (points, qty, price, unpriced)) of what has points, in parts that add up."""
+    def _roll_ups(
+        self,
+        session: orm.Session,
+        selection: windows.Selection,
+        stretches: Sequence[windows.Stretch],
+        edges: Sequence[int],
+        words: Collection[str],
+    ) -> Iterator[Part]:
+        """Yield the sums of scopes and metrics that have points: of months, of days, and of periods."""
         names = _scope_names(session, selection.scope_ids)
-        window = selection.window
-        first, last = window.days
-        inner_first, inner_last = window.whole_days
-        for condition in self._roll_up_conditions(selection, names):
-            if inner_first < inner_last:
+        holds = selection.window.holds
+        for part in _scope_parts(selection, names):
+            for stretch in stretches:
+                months, days = stretch.months()
+                spans: list[tuple[Any, Any, int, int]] = (
+                    [(ScopeMonth, ScopeMonth.month, months.start, months.stop)] if months else []
+                )
+                spans += [(ScopeDay, ScopeDay.day, first, last) for first, last in days]
+                for model, column, first, last in spans:
+                    query = _sums_of(model).where(column >= first, column < last, *_conditions(model, selection, part))
+                    for row in session.execute(query.group_by(model.scope_id, model.metric)):
+                        if row[3]:
+                            item = Found(names[row[0]], row[1])
+                            yield Part(item, stretch.calendar, None, (int(row[3]), row[4], row[5], int(row[6])))
+            cells = sqlalchemy.select(ScopeDay.day, ScopeDay.scope_id, ScopeDay.metric, ScopeDay.body)
+            for some in statements.chunks(edges):
+                query = cells.where(ScopeDay.day.in_(some), *_conditions(ScopeDay, selection, part))
+                for row in session.execute(query):
+                    item = Found(names[row.scope_id], row.metric)
+                    for cell in body.decode_cells(row.body):
+                        begin = row.day * period.DAY + cell.offset
+                        if cell.points and holds(begin, cell.length):
+                            sums = (cell.points, cell.qty, cell.price, cell.unpriced)
+                            yield Part(
+                                item, windows.calendar_at(begin, words, self._zone), (begin, begin + cell.length), sums
+                            )
+
+    def _series_sums(
+        self,
+        session: orm.Session,
+        selection: windows.Selection,
+        stretches: Sequence[windows.Stretch],
+        edges: Sequence[int],
+        words: Collection[str],
+    ) -> Iterator[Part]:
+        """Yield the sums of series: of days, and of single points."""
+        names = _scope_names(session, selection.scope_ids)
+        known: dict[int, Found | None] = {}
+        for part in _scope_parts(selection, names):
+            for stretch in stretches:
                 query = (
                     sqlalchemy.select(
-                        ScopeDay.scope_id,
-                        ScopeDay.metric,
-                        sqlalchemy.func.count(),
-                        types.exact_sum(ScopeDay.qty),
-                        types.exact_sum(ScopeDay.price),
-                        sqlalchemy.type_coerce(sqlalchemy.func.sum(ScopeDay.points), sqlalchemy.Integer),
-                        sqlalchemy.type_coerce(sqlalchemy.func.sum(ScopeDay.unpriced), sqlalchemy.Integer),
+                        RatedDay.series_id,
+                        sqlalchemy.type_coerce(sqlalchemy.func.sum(RatedDay.points), sqlalchemy.Integer),
+                        types.exact_sum(RatedDay.qty),
+                        types.exact_sum(RatedDay.price),
                     )
-                    .where(ScopeDay.day >= inner_first, ScopeDay.day < inner_last, *condition)
-                    .group_by(ScopeDay.scope_id, ScopeDay.metric)
+                    .where(RatedDay.day >= stretch.first, RatedDay.day < stretch.last)
+                    .where(*_of_series(selection, part))
+                    .group_by(RatedDay.series_id)
                 )
-                for row in session.execute(query):
-                    if row[5]:
-                        yield names[row[0]], row[1], (int(row[5]), row[3], row[4], int(row[6]))
-            edges = [*range(first, inner_first), *range(inner_last, last)]
-            for days in statements.chunks(edges):
-                cells = sqlalchemy.select(ScopeDay.day, ScopeDay.scope_id, ScopeDay.metric, ScopeDay.body)
-                for found in session.execute(cells.where(ScopeDay.day.in_(days), *condition)):
-                    for cell in body.decode_cells(found.body):
-                        if cell.points and window.holds(found.day * period.DAY + cell.offset, cell.length):
-                            sums = (cell.points, cell.qty, cell.price, cell.unpriced)
-                            yield names[found.scope_id], found.metric, sums
-
-    def _roll_up_conditions(self, selection: Selection, names: dict[int, str]) -> Iterator[list[Any]]:
-        metric = [] if selection.metrics is None else [ScopeDay.metric.in_(sorted(selection.metrics))]
-        if selection.scope_ids is None:
-            yield metric
-            return
-        for part in statements.chunks(sorted(names)):
-            yield [*metric, ScopeDay.scope_id.in_(part)]
-
-    def _sum_points(self, session: orm.Session, selection: Selection, groupby: Sequence[str]) -> list[Sum]:
-        totals: _Totals = {}
-        calendar = [word for word in groupby if word in series.CALENDAR]
-        for item, begin, point in self._points(session, selection):
-            instant = series.calendar(period.from_epoch(begin), self._zone) if calendar else {}
-            values = tuple(self._value_of(item, word, instant) for word in groupby)
-            _add(totals, values, (1, point.qty, point.price, 0))
-        return _to_sums(totals)
+                rows = session.execute(query).all()
+                self._learn(session, {row[0] for row in rows} - known.keys(), names, selection, known)
+                for series_id, points, qty, price in rows:
+                    item = known[series_id]
+                    if item is not None and points:
+                        yield Part(item, stretch.calendar, None, (int(points), qty, price, 0))
+        for item, begin, point in self._points(session, selection, days=edges, known=known):
+            end = begin + point.length
+            yield Part(
+                item, windows.calendar_at(begin, words, self._zone), (begin, end), (1, point.qty, point.price, 0)
+            )
 
     def _value_of(self, item: Found, word: str, calendar: dict[str, str]) -> Any:
         if word == 'type':
             return item.metric
+        if word in calendar:
+            return calendar[word]
         if word in item.groupby:
             return item.groupby[word]
         if word == self._scope_key:
             return item.scope_id
-        if word in calendar:
-            return calendar[word]
         return item.metadata.get(word)
 
     def _points(
-        self, session: orm.Session, selection: Selection, priced: bool | None = True
+        self,
+        session: orm.Session,
+        selection: windows.Selection,
+        priced: bool | None = True,
+        days: Sequence[int] | None = None,
+        known: dict[int, Found | None] | None = None,
     ) -> Iterator[tuple[Found, int, body.Point]]:
         """Yield (series, begin, point) of every point of *selection*, by day and series.
 
         :param priced: those with a price, those without, or, if None, both.
+        :param days: of these only.
+        :param known: what is known of series already, to be added to.
         """
         names = _scope_names(session, selection.scope_ids)
-        first, last = selection.window.days
         holds = selection.window.holds
-        query = (
-            sqlalchemy.select(RatedDay.day, RatedDay.series_id, RatedDay.body)
-            .where(RatedDay.day >= first, RatedDay.day < last)
-            .order_by(RatedDay.day, RatedDay.series_id)
-        )
-        parts: list[list[Any]] = [[]]
-        if selection.scope_ids is not None:
-            parts = [[RatedDay.scope_id.in_(part)] for part in statements.chunks(sorted(names))]
+        first, last = selection.window.days
+        spans = [RatedDay.day.between(first, last - 1)]
+        if days is not None:
+            spans = [RatedDay.day.in_(some) for some in statements.chunks(days)]
+        known = {} if known is None else known
+        words = [name for name, _ in selection.attributes if name in series.CALENDAR]
         matches = self._matcher(selection, calendar=True)
-        known: dict[int, Found | None] = {}
-        for condition in parts:
-            rows = session.execute(query.where(*condition)).all()
-            self._learn(session, {row.series_id for row in rows} - known.keys(), names, selection, known)
-            for row in rows:
-                item = known.get(row.series_id)
-                if item is None:
-                    continue
-                midnight = row.day * period.DAY
-                for point in body.decode_points(row.body):
-                    begin = midnight + point.offset
-                    if priced is not None and (point.price is not None) != priced:
+        query = sqlalchemy.select(RatedDay.day, RatedDay.series_id, RatedDay.body)
+        for part in _scope_parts(selection, names):
+            for span in spans:
+                rows = session.execute(
+                    query.where(span, *_of_series(selection, part)).order_by(RatedDay.day, RatedDay.series_id)
+                ).all()
+                self._learn(session, {row.series_id for row in rows} - known.keys(), names, selection, known)
+                for row in rows:
+                    item = known.get(row.series_id)
+                    if item is None:
                         continue
-                    if holds(begin, point.length) and matches(item, begin):
-                        yield item, begin, point
+                    midnight = row.day * period.DAY
+                    for point in body.decode_points(row.body):
+                        begin = midnight + point.offset
+                        if priced is not None and (point.price is not None) != priced:
+                            continue
+                        if holds(begin, point.length) and (
+                            not words or matches(item, windows.calendar_at(begin, words, self._zone))
+                        ):
+                            yield item, begin, point
 
     def _learn(
         self,
         session: orm.Session,
         ids: Collection[int],
         names: dict[int, str],
-        selection: Selection,
+        selection: windows.Selection,
         known: dict[int, Found | None],
     ) -> None:
         """Add the series of *ids* to *known*, None for those that are not selected."""
@@ -314,17 +331,16 @@ class Reports:
                     series.Origin(row.origin),
                 )
                 chosen = selection.metrics is None or row.metric in selection.metrics
-                known[row.id] = item if chosen and matches(item, None) else None
+                known[row.id] = item if chosen and matches(item, {}) else None
 
-    def _matcher(self, selection: Selection, calendar: bool) -> Callable[[Found, int | None], bool]:
+    def _matcher(self, selection: windows.Selection, calendar: bool) -> Callable[[Found, dict[str, str]], bool]:
         """Return what tells whether the attributes of a series, or those of the calendar, are as selected."""
         wanted = [(name, texts) for name, texts in selection.attributes if (name in series.CALENDAR) == calendar]
 
-        def matches(item: Found, begin: int | None) -> bool:
-            words = {} if begin is None else series.calendar(period.from_epoch(begin), self._zone)
+        def matches(item: Found, words: dict[str, str]) -> bool:
             return all(str(self._value_of(item, name, words)) in texts for name, texts in wanted)
 
-        return matches if wanted else lambda item, begin: True
+        return matches if wanted else lambda item, words: True
 
     def _with_calendar(self, groupby: dict[str, Any], begin: int) -> dict[str, Any]:
         return {**series.calendar(period.from_epoch(begin), self._zone), **groupby}
@@ -340,14 +356,50 @@ def _scope_names(session: orm.Session, scope_ids: Collection[str] | None) -> dic
     return result
 
 
-def _add(totals: _Totals, values: tuple[Any, ...], more: Sequence[Any]) -> None:
+def _scope_parts(selection: windows.Selection, names: dict[int, str]) -> Iterator[list[int] | None]:
+    """Yield guard ids in parts that one question takes; None for all."""
+    if selection.scope_ids is None:
+        yield None
+    else:
+        yield from statements.chunks(sorted(names))
+
+
+def _sums_of(model: Any) -> Any:
+    """Return the question for the sums of a roll-up, by scope and metric."""
+    return sqlalchemy.select(
+        model.scope_id,
+        model.metric,
+        sqlalchemy.func.count(),
+        sqlalchemy.type_coerce(sqlalchemy.func.sum(model.points), sqlalchemy.Integer),
+        types.exact_sum(model.qty),
+        types.exact_sum(model.price),
+        sqlalchemy.type_coerce(sqlalchemy.func.sum(model.unpriced), sqlalchemy.Integer),
+    )
+
+
+def _conditions(model: Any, selection: windows.Selection, part: list[int] | None) -> list[Any]:
+    found = [] if part is None else [model.scope_id.in_(part)]
+    return found if selection.metrics is None else [*found, model.metric.in_(sorted(selection.metrics))]
+
+
+def _of_series(selection: windows.Selection, part: list[int] | None) -> list[Any]:
+    found = [] if part is None else [RatedDay.scope_id.in_(part)]
+    if selection.metrics is None:
+        return found
+    chosen = sqlalchemy.select(SeriesRow.id).where(SeriesRow.metric.in_(sorted(selection.metrics)))
+    if part is not None:
+        chosen = chosen.where(SeriesRow.scope_id.in_(part))
+    return [*found, RatedDay.series_id.in_(chosen)]
+
+
+def _add(totals: _Totals, values: tuple[Any, ...], when: tuple[int, int] | None, more: Sums) -> None:
     # By the typed text of what is no text: 1, 1.0 and True are three values, NaN is one, and a list is one as well.
-    key = tuple([value if value.__class__ is str else (series.canonical(value),) for value in values])
+    key = (when, *[value if value.__class__ is str else (series.canonical(value),) for value in values])
     found = totals.get(key)
     if found is None:
-        totals[key] = values, list(more)
+        totals[key] = values, when, list(more)
         return
-    row = found[1]
+    row = found[2]
     row[0] += more[0]
     row[1] = amount.CONTEXT.add(row[1], more[1])
     row[2] = amount.CONTEXT.add(row[2], more[2])
@@ -355,7 +407,10 @@ def _add(totals: _Totals, values: tuple[Any, ...], more: Sequence[Any]) -> None:
 
 
 def _to_sums(totals: _Totals) -> list[Sum]:
+    """Return the rows by their values as text, those of equal values by time."""
     return [
-        Sum(values, *row)
-        for values, row in sorted(totals.values(), key=lambda entry: [(v is not None, str(v)) for v in entry[0]])
+        Sum(values, row[0], row[1], row[2], row[3], when)
+        for values, when, row in sorted(
+            totals.values(), key=lambda entry: ([(v is not None, str(v)) for v in entry[0]], entry[1] or ())
+        )
     ]

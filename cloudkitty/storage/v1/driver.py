@@ -15,7 +15,7 @@ from cloudkitty.db import engine
 from cloudkitty.db import scopes
 from cloudkitty.storage import base
 from cloudkitty.storage.sqlalchemy import driver
-from cloudkitty.storage.sqlalchemy import reports as windows
+from cloudkitty.storage.sqlalchemy import windows
 from cloudkitty.storage.v1 import commit as writing
 from cloudkitty.storage.v1 import reports
 from cloudkitty.storage.v1 import table

@@ -23,6 +23,7 @@ from cloudkitty.db import exact
 from cloudkitty.db import statements
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import reports
+from cloudkitty.storage.sqlalchemy import windows
 from cloudkitty.storage.v1 import models
 from cloudkitty.storage.v1 import rates
 from cloudkitty.storage.v1 import rows
@@ -37,13 +38,27 @@ _REMEMBERED = 100_000
 class Reports(reports.Reports):
     """Answers from the rows; see the base class."""
 
-    def scopes(self, window: reports.Window) -> list[str]:
+    def scopes(self, window: windows.Window) -> list[str]:
         with self._database.snapshot() as session:
             owner = exact.exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), statements.dialect_of(session))
             query = sqlalchemy.select(owner).where(*_in_window(window), Frame.res_type != table.NO_DATA).distinct()
             return sorted(exact.to_text(found) for found in session.scalars(query))
 
-    def _roll_ups(self, session: orm.Session, selection: reports.Selection) -> Iterator[tuple[str, str, Sequence[Any]]]:
+    def parts(
+        self, session: orm.Session, selection: windows.Selection, groupby: Sequence[str], by_period: bool
+    ) -> Iterator[reports.Part]:
+        words = {*groupby, *(name for name, _ in selection.attributes)}
+        if words <= {'type', self._scope_key} and not by_period:
+            for scope_id, metric, sums in self._sums(session, selection):
+                yield reports.Part(reports.Found(scope_id, metric), {}, None, sums)
+            return
+        calendar = words & set(series.CALENDAR)
+        for item, begin, point in self._points(session, selection):
+            when = (begin, begin + point.length) if by_period else None
+            found = windows.calendar_at(begin, calendar, self._zone)
+            yield reports.Part(item, found, when, (1, point.qty, point.price, 0))
+
+    def _sums(self, session: orm.Session, selection: windows.Selection) -> Iterator[tuple[str, str, Sequence[Any]]]:
         """Yield the sums of rows of one price; the server counts them, and adds up quantities where it is exact."""
         dialect = statements.dialect_of(session)
         function = sqlalchemy.func
@@ -70,7 +85,12 @@ class Reports(reports.Reports):
                 yield scope_id, metric, (count, quantity, price, 0)
 
     def _points(
-        self, session: orm.Session, selection: reports.Selection, priced: bool | None = True
+        self,
+        session: orm.Session,
+        selection: windows.Selection,
+        priced: bool | None = True,
+        days: Sequence[int] | None = None,
+        known: dict[int, reports.Found | None] | None = None,
     ) -> Iterator[tuple[reports.Found, int, body.Point]]:
         if priced is not True:
             yield from super()._points(session, selection, priced=False)
@@ -78,13 +98,14 @@ class Reports(reports.Reports):
             yield from self._rows(session, selection)
 
     def _rows(
-        self, session: orm.Session, selection: reports.Selection
+        self, session: orm.Session, selection: windows.Selection
     ) -> Iterator[tuple[reports.Found, int, body.Point]]:
         """Yield (attributes, begin, point) of every row of *selection*, in the order in which they were written."""
         dialect = statements.dialect_of(session)
         shared = (sqlalchemy.func.coalesce(Frame.tenant_id, ''), Frame.res_type, Frame.unit, Frame.desc)
         columns = (Frame.begin, Frame.end, Frame.qty, rates.select(Frame.rate, dialect), *shared)
         matchers = [self._matcher(selection, calendar) for calendar in (False, True)]
+        words = {name for name, _ in selection.attributes} & set(series.CALENDAR)
         known: dict[tuple[str, ...], reports.Found] = {}
         for conditions in _conditions(selection):
             query = sqlalchemy.select(*columns).where(*conditions).order_by(Frame.id)
@@ -97,7 +118,8 @@ class Reports(reports.Reports):
                         known.clear()
                     item = known[tuple(key)] = self._to_found(*key)
                 begin = rows.to_second(first)
-                if all(matches(item, begin) for matches in matchers):
+                calendar = windows.calendar_at(begin, words, self._zone) if words else {}
+                if all(matches(item, calendar) for matches in matchers):
                     price = _plain(rows.to_price(rate, dialect) or amount.ZERO)
                     quantity = _plain(amount.ZERO if qty is None else qty)
                     yield item, begin, body.Point(begin % period.DAY, rows.to_second(last) - begin, quantity, price)
@@ -132,12 +154,12 @@ def of_scopes(scope_ids: Sequence[str]) -> Any:
     return sqlalchemy.or_(condition, Frame.tenant_id.is_(None), Frame.tenant_id == '') if '' in scope_ids else condition
 
 
-def _in_window(window: reports.Window) -> list[Any]:
+def _in_window(window: windows.Window) -> list[Any]:
     first, last = (period.to_naive(period.from_epoch(second)) for second in (window.begin, window.end))
     return [Frame.begin >= first, Frame.end <= last if window.whole else Frame.begin < last]
 
 
-def _conditions(selection: reports.Selection) -> Iterator[list[Any]]:
+def _conditions(selection: windows.Selection) -> Iterator[list[Any]]:
     """Yield conditions that together let through the rows of *selection*, and on MariaDB some others."""
     conditions = [*_in_window(selection.window), Frame.res_type != table.NO_DATA]
     if selection.metrics is not None:
@@ -149,7 +171,7 @@ def _conditions(selection: reports.Selection) -> Iterator[list[Any]]:
         yield [*conditions, of_scopes(part)]
 
 
-def _is_selected(selection: reports.Selection, scope_id: str, metric: str) -> bool:
+def _is_selected(selection: windows.Selection, scope_id: str, metric: str) -> bool:
     return (selection.scope_ids is None or scope_id in selection.scope_ids) and (
         selection.metrics is None or metric in selection.metrics
     )

@@ -6,17 +6,17 @@ import itertools
 import pytest
 
 from cloudkitty import period
-from cloudkitty.storage.sqlalchemy import reports
+from cloudkitty.storage.sqlalchemy import windows
 
 DAY = period.DAY
 
 
 @pytest.mark.parametrize('whole', [False, True])
 def test_whole_days_are_those_of_which_every_point_is_in_the_window(whole):
-    longest = reports.LONGEST_FRAME if whole else 0
+    longest = windows.LONGEST_FRAME if whole else 0
     edges = [day * DAY + second for day in (-40, -1, 0, 1, 2, 31, 32, 33, 70) for second in (0, 1, DAY - 1)]
     for begin, end in itertools.product(edges, edges):
-        window = reports.Window(begin, end, whole)
+        window = windows.Window(begin, end, whole)
         expected = [day for day in range(*window.days) if begin <= day * DAY and (day + 1) * DAY + longest <= end]
         first, last = window.whole_days
         assert list(range(first, last)) == expected

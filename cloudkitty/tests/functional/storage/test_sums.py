@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports by anything, over any window, against a sum of the same points in memory; on every server."""
+
+import collections
+from decimal import Decimal
+import uuid
+import zoneinfo
+
+from hypothesis import HealthCheck
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies
+
+from cloudkitty import amount
+from cloudkitty import period
+from cloudkitty import series
+from cloudkitty.storage.sqlalchemy import commit as writing
+from cloudkitty.storage.sqlalchemy import reports
+from cloudkitty.storage.sqlalchemy import windows
+from cloudkitty.tests import samples
+
+HOUR = samples.HOUR
+#: 2026-05-20T00:00Z: three months begin within the days that follow.
+BEGIN = samples.JUNE - 12 * period.DAY
+DAYS = 80
+WORDS = ['type', 'project_id', 'id', 'colour', *series.CALENDAR]
+ZONES = [zoneinfo.ZoneInfo(name) for name in ('UTC', 'Europe/Berlin', 'Asia/Kolkata', 'America/St_Johns')]
+
+points = strategies.lists(
+    strategies.tuples(
+        strategies.sampled_from('pq'),
+        strategies.sampled_from(['cpu', 'disk']),
+        strategies.sampled_from('ab'),
+        strategies.sampled_from([None, 'red', 7]),
+        strategies.sampled_from([HOUR, 6 * HOUR, 24 * HOUR]),
+        strategies.integers(0, DAYS * 24).map(lambda hour: BEGIN + hour * HOUR),
+        strategies.sampled_from(['0', '1', '2.5', '0.0000000000000000000000000001']),
+    ),
+    max_size=40,
+)
+instants = strategies.integers(-2, DAYS * 24 + 48).map(lambda hour: BEGIN + hour * HOUR)
+days = strategies.integers(-1, DAYS + 2).map(lambda day: BEGIN + day * period.DAY)
+
+
+def to_columns(found, owner):
+    grouped = collections.defaultdict(list)
+    for scope_id, metric, id_, colour, length, begin, qty in sorted(found, key=lambda point: point[5]):
+        groupby = {'id': id_} if colour is None else {'id': id_, 'colour': colour}
+        item = series.Series(owner + scope_id, metric, 'u', groupby, {}, origin=series.Origin.PUSHED)
+        grouped[item, length].append((begin, Decimal(qty)))
+    for (item, length), values in grouped.items():
+        begins, quantities = zip(*values, strict=True)
+        yield series.Columns(item, length, begins, quantities, tuple(qty * 3 for qty in quantities))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(data=strategies.data(), found=points)
+def test_every_report_is_the_sum_of_its_points(database, data, found):
+    owner = uuid.uuid4().hex
+    columns = list(to_columns(found, owner))
+    writing.push(database, columns)
+    for _ in range(5):
+        zone = data.draw(strategies.sampled_from(ZONES))
+        groupby = data.draw(strategies.lists(strategies.sampled_from(WORDS), max_size=4, unique=True))
+        window = windows.Window(
+            data.draw(instants | days), data.draw(instants | days), data.draw(strategies.booleans())
+        )
+        by_period = data.draw(strategies.booleans())
+        filters = data.draw(
+            strategies.dictionaries(
+                strategies.sampled_from(['colour', 'id', 'month']), strategies.sampled_from(['red', '7', 'a', '6'])
+            )
+        )
+        metrics = data.draw(strategies.sampled_from([None, ['cpu'], ['cpu', 'disk']]))
+        scope_ids = data.draw(strategies.sampled_from([[owner + 'p'], [owner + 'p', owner + 'q']]))
+        selection = windows.Selection(
+            window, scope_ids, metrics, tuple((name, frozenset([text])) for name, text in filters.items())
+        )
+        expected = collections.defaultdict(lambda: [0, Decimal(0), Decimal(0)])
+        for column in columns:
+            item = column.series
+            for begin, qty, price in zip(column.begins, column.quantities, column.prices, strict=True):
+                words = {
+                    'type': item.metric,
+                    'project_id': item.scope_id,
+                    **item.groupby,
+                    **series.calendar(period.from_epoch(begin), zone),
+                }
+                if (
+                    item.scope_id in scope_ids
+                    and (metrics is None or item.metric in metrics)
+                    and window.holds(begin, column.length)
+                    and all(str(words.get(name)) == text for name, text in filters.items())
+                ):
+                    when = (begin, begin + column.length) if by_period else None
+                    total = expected[(*(words.get(word) for word in groupby), when)]
+                    total[0] += 1
+                    total[1] = amount.CONTEXT.add(total[1], qty)
+                    total[2] = amount.CONTEXT.add(total[2], price)
+        rows = reports.Reports(database, 'project_id', zone).sum_up(selection, groupby, by_period)
+        assert {(*row.values, row.period): [row.points, row.qty, row.price] for row in rows} == expected
+        keys = [([(value is not None, str(value)) for value in row.values], row.period or ()) for row in rows]
+        assert keys == sorted(keys)
