@@ -39,6 +39,11 @@ class Run:
     rule_set: str | None = None
     altered: bool = False
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether its points came from rows of an older release, which do not say what priced or changed them."""
+        return self.status is Status.RATED and self.rule_set is None and self.altered
+
 
 @dataclasses.dataclass(frozen=True)
 class Failure:

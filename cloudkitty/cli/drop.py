@@ -72,7 +72,12 @@ def run(command: Any, database: engine.Database) -> None:
 def _ask() -> None:
     if not sys.stdin.isatty():
         raise errors.BadRequest('Nobody is there to answer: --yes says yes. Nothing was dropped.')
-    if input('Drop them? Type yes: ').strip() != 'yes':
+    try:
+        answer = input('Drop them? Type yes: ').strip()
+    except (EOFError, KeyboardInterrupt):
+        print()
+        answer = ''
+    if answer != 'yes':
         raise errors.BadRequest('Nothing was dropped.')
 
 

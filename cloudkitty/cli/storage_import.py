@@ -17,6 +17,7 @@ from cloudkitty import amount
 from cloudkitty import conf as options
 from cloudkitty import errors
 from cloudkitty import metric
+from cloudkitty import period
 from cloudkitty.cli import database as cli_database
 from cloudkitty.conf import metrics as metrics_file
 from cloudkitty.db import engine
@@ -31,7 +32,15 @@ LOG = logging.getLogger(__name__)
 #: Seconds between two lines of progress where nobody looks at a terminal.
 PAUSE = 10
 
-OPTIONS = (cfg.BoolOpt('dry-run', default=False, help='Do everything, and take it back: nothing is written.'),)
+OPTIONS = (
+    cfg.BoolOpt('dry-run', default=False, help='Do everything, and take it back: nothing is written.'),
+    cfg.BoolOpt(
+        'again',
+        default=False,
+        help='Import anew the rows of instants of which rows were left out, deleted or slipped in: first take out what '
+        'was imported of them, where it is still as it was.',
+    ),
+)
 
 
 def main(argv: Sequence[str] | None = None, conf: Any = None) -> int:
@@ -56,10 +65,16 @@ def run(conf: Any, database: engine.Database) -> None:
     definitions = metrics_file.load(conf.collect.metrics_conf, conf.collect.scope_key).metrics
     zone = options.zone(conf)
     found = plan.make(database)
+    if conf.again and not conf.dry_run:
+        with database.reader() as session:
+            begins = {*found.broken, *plan.list_left_out(session)}
+        LOG.info('The rows of %d begins are imported anew.', len(begins))
+        pieces.forget(database, begins)
+        found = plan.make(database)
     LOG.info('rated_data_frames holds %d rows, %d of them are to be imported.', found.total, found.count)
     outcome = import_all(database, found, definitions, zone, conf.dry_run)
     _tell(outcome)
-    trouble = _describe_left_out(database, outcome, conf.dry_run)
+    trouble = [*_describe_broken(found), *_describe_left_out(database, outcome, conf.dry_run)]
     if conf.dry_run:
         LOG.info('This was a dry run: nothing was written.')
     else:
@@ -110,6 +125,24 @@ def _tell(outcome: pieces.Outcome) -> None:
         LOG.warning('%d rows have no quantity; it became 0.', outcome.nulls)
     for reason, examples in sorted(outcome.examples.items()):
         LOG.error('%d rows are left out: %s; such as %s.', outcome.left_out[reason], reason, '; '.join(examples))
+
+
+def _describe_broken(found: plan.Plan) -> list[str]:
+    trouble = []
+    if found.outside:
+        count = sum(item.row_count for item in found.outside)
+        ids = [str(item.first_id) for item in found.outside[:10]]
+        trouble.append(
+            '%d rows begin before 1970 or after 2199 and are left out, such as %s.' % (count, ', '.join(ids))
+        )
+    for begin, reason in sorted(found.broken.items())[:10]:
+        LOG.error('Rows that begin at %s: %s.', period.from_epoch(begin).isoformat(), reason)
+    if found.broken:
+        trouble.append(
+            'The rows of %d begins are not those that were imported, and nothing new of them is imported: --again '
+            'takes out what was and imports them anew.' % len(found.broken)
+        )
+    return trouble
 
 
 def _describe_left_out(database: engine.Database, outcome: pieces.Outcome, dry_run: bool) -> list[str]:

@@ -23,13 +23,15 @@ CoverageRun = ledger_models.CoverageRun
 CoverageFailure = ledger_models.CoverageFailure
 
 
-def write_runs(session: orm.Session, guards: Mapping[str, int], runs: list[coverage.Run]) -> None:
+def write_runs(session: orm.Session, guards: Mapping[str, int], runs: list[coverage.Run]) -> list[coverage.Run]:
     """Write *runs* over what the ledger holds: equal neighbours join, a run that is written into is split.
+
+    Returns what the ledger held of these scopes and metrics around them.
 
     :param guards: scope id to guard id of every scope of *runs*; the session has locked them.
     """
     if not runs:
-        return
+        return []
     first = period.from_epoch(min(run.begin for run in runs))
     month = period.to_epoch(datetime.datetime(first.year, first.month, 1, tzinfo=period.UTC))
     last = max(run.end for run in runs)
@@ -41,7 +43,7 @@ def write_runs(session: orm.Session, guards: Mapping[str, int], runs: list[cover
         query = sqlalchemy.select(CoverageRun).where(
             CoverageRun.scope_id.in_(part), CoverageRun.begin >= month, CoverageRun.begin <= last
         )
-        before += [_to_run(row, owners[row.scope_id]) for row in session.scalars(query) if row.metric in metrics]
+        before += [to_run(row, owners[row.scope_id]) for row in session.scalars(query) if row.metric in metrics]
     after = coverage.replace(before, runs)
     kept = set(before)
     fresh = [run for run in after if run not in kept]
@@ -50,6 +52,7 @@ def write_runs(session: orm.Session, guards: Mapping[str, int], runs: list[cover
         session, CoverageRun, sorted(key for key in (_key(guards, run) for run in before) if key not in taken)
     )
     statements.upsert(session, CoverageRun, _to_rows(guards, fresh))
+    return before
 
 
 def list_runs(
@@ -70,7 +73,7 @@ def list_runs(
     with database.reader() as session:
         rows = _by_scope(session, query, scope_ids)
     return sorted(
-        (_to_run(row, identifier) for row, identifier in rows), key=lambda run: (run.scope_id, run.metric, run.begin)
+        (to_run(row, identifier) for row, identifier in rows), key=lambda run: (run.scope_id, run.metric, run.begin)
     )
 
 
@@ -169,7 +172,8 @@ def _key(guards: Mapping[str, int], run: coverage.Run) -> tuple[int, str, int]:
     return guards[run.scope_id], run.metric, run.begin
 
 
-def _to_run(row: CoverageRun, scope_id: str) -> coverage.Run:
+def to_run(row: CoverageRun, scope_id: str) -> coverage.Run:
+    """Return the run that *row* holds."""
     return coverage.Run(
         scope_id, row.metric, row.begin, row.end, coverage.Status(row.status), row.rule_set, bool(row.altered)
     )
@@ -183,17 +187,24 @@ def read_runs(session: orm.Session, guards: Mapping[str, int], begin: int, end: 
         query = sqlalchemy.select(CoverageRun).where(
             CoverageRun.scope_id.in_(part), CoverageRun.begin < end, CoverageRun.end > begin
         )
-        result += [_to_run(row, names[row.scope_id]) for row in session.scalars(query)]
+        result += [to_run(row, names[row.scope_id]) for row in session.scalars(query)]
     return result
 
 
 def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int) -> None:
     """Forget what became of the cells of these scopes in ``[begin, end)``; the session has locked the guards."""
     before = read_runs(session, guards, begin, end)
-    after = [piece for run in before for piece in coverage.without(run, begin, end)]
-    statements.delete_keys(session, CoverageRun, sorted(_key(guards, run) for run in before))
-    statements.upsert(session, CoverageRun, _to_rows(guards, after))
+    cut(session, guards, [(run, begin, end) for run in before])
     delete_failures(session, guards, failed_cells(session, guards, begin, end))
+
+
+def cut(session: orm.Session, guards: Mapping[str, int], cuts: Iterable[tuple[coverage.Run, int, int]]) -> None:
+    """Take ``[begin, end)`` out of runs that are there; each of *cuts* is (run, begin, end)."""
+    rests: dict[coverage.Run, list[coverage.Run]] = {}
+    for run, begin, end in cuts:
+        rests[run] = [piece for rest in rests.get(run, [run]) for piece in coverage.without(rest, begin, end)]
+    statements.delete_keys(session, CoverageRun, sorted(_key(guards, run) for run in rests))
+    statements.upsert(session, CoverageRun, _to_rows(guards, [piece for rest in rests.values() for piece in rest]))
 
 
 def _to_rows(guards: Mapping[str, int], runs: Iterable[coverage.Run]) -> list[dict[str, Any]]:

@@ -48,10 +48,10 @@ def _look(session: orm.Session) -> bool:
     if row is None:
         session.add(SeenRules(id=1, revision=revision, digest=digest))
         return False
-    if row.digest == digest:
-        row.revision = revision
+    if row.digest == digest and row.revision == revision:
         return False
-    # Ours advance the revision with every change; where it did move, others may have changed rules as well.
+    # Ours advance the revision with every change; where it did move, others may have changed rules as well, and be it
+    # back to what they were.
     is_foreign = row.revision == revision
     rule_revision.bump(session)
     row.revision, row.digest = revision + 1, digest

@@ -11,6 +11,7 @@ import dataclasses
 
 from sqlalchemy import orm
 
+from cloudkitty import coverage
 from cloudkitty import period
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import scopes
@@ -44,11 +45,11 @@ def lock(session: orm.Session, commit: base.Commit) -> Taken:
     return Taken(guards, epochs, base.CommitResult(frozenset(guards), asked - frozenset(guards)))
 
 
-def write_ledger(session: orm.Session, commit: base.Commit, guards: Mapping[str, int]) -> None:
-    """Write coverage and open troubles of the scopes of *guards*."""
+def write_ledger(session: orm.Session, commit: base.Commit, guards: Mapping[str, int]) -> list[coverage.Run]:
+    """Write coverage and open troubles of the scopes of *guards*; return what the coverage was before."""
     runs = [run for run in commit.runs if run.scope_id in guards]
     failures = [failure for failure in commit.failures if failure.scope_id in guards]
-    ledger.write_runs(session, guards, runs)
+    before = ledger.write_runs(session, guards, runs)
     if runs:
         failing = {(failure.scope_id, failure.metric, failure.begin) for failure in failures}
         written = collections.defaultdict(list)
@@ -63,6 +64,7 @@ def write_ledger(session: orm.Session, commit: base.Commit, guards: Mapping[str,
         ]
         ledger.delete_failures(session, guards, over)
     ledger.write_failures(session, guards, failures)
+    return before
 
 
 def finish(session: orm.Session, commit: base.Commit, guards: Mapping[str, int]) -> None:

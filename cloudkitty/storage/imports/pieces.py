@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from concurrent import futures
 import dataclasses
 from decimal import Decimal
+import functools
 import itertools
 import operator
 from typing import Any
@@ -38,8 +39,9 @@ from cloudkitty.storage.v1 import table
 #: The longest frame that the storage takes, in seconds.
 LONGEST = 31 * period.DAY
 
-#: How many keys and their series are remembered.
+#: How many keys and their series are remembered, and how many characters of them.
 _REMEMBERED = 200_000
+_REMEMBERED_TEXT = 64 * 2**20
 
 #: Decimals are slow to say that they do not equal None.
 _is, _NONES = operator.is_, itertools.repeat(None)
@@ -118,7 +120,8 @@ class Importer:
         self._metric_types = sorted(set(metric_types))
         self._dry_run = dry_run
         self._known = known.KnownSeries()
-        self._series: dict[str, series.Series | str | None] = {}
+        self._series: dict[Any, series.Series | str | None] = {}
+        self._text = 0
 
     def run(self, pieces: Iterable[plan.Piece], newest: int) -> Iterator[tuple[plan.Piece, Outcome]]:
         """Import *pieces*, one transaction each; yield each when it is there, with what became of its rows.
@@ -182,6 +185,7 @@ class Importer:
                 or any(map(length.__ne__, map(operator.sub, ends, begins)))
                 or any(map(_is, quantities, _NONES))
                 or any(map(_is, prices, _NONES))
+                or not all(map(Decimal.is_finite, quantities))
             ):
                 for length, some in _pick(content, found).items():
                     self._sort_in(content, key, length, *zip(*some, strict=True))
@@ -231,8 +235,10 @@ class Importer:
                 found = None
         except errors.BadRequest as error:
             found = str(error)
-        if len(self._series) >= _REMEMBERED:
+        self._text += len(key) if isinstance(key, str) else sum(map(len, key))
+        if len(self._series) >= _REMEMBERED or self._text > _REMEMBERED_TEXT:
             self._series.clear()
+            self._text = 0
         self._series[key] = found
         return found
 
@@ -245,8 +251,11 @@ class Importer:
         owners = {item.scope_id for item, _ in content.columns} | {scope_id for scope_id, _ in content.empty}
         guards = scopes.ensure_guards(session, owners)
         epochs = scopes.lock(session, guards.values())
+        if _is_done(session, piece):
+            outcome.points = sum(len(part.begins) for parts in content.columns.values() for part in parts)
+            return outcome, {}
         first, last = piece.begins[0].begin, piece.begins[-1].begin
-        ours = _Ours(session, guards, first, last)
+        ours = _Ours(session, guards, first, last, piece.done)
         columns = []
         shapes: dict[tuple[str, str], set[tuple[int, tuple[int, ...]]]] = collections.defaultdict(set)
         for parts in content.columns.values():
@@ -259,7 +268,7 @@ class Importer:
         runs = [*_rated(cells), *self._empty(content, cells, ours)]
         ledger.write_runs(session, guards, runs)
         ledger.delete_failures(session, guards, ours.mended(cells))
-        commit.edit_days(session, commit.Edit(guards, columns, ids))
+        commit.edit_days(session, commit.Edit(guards, columns, ids, appends=True))
         statements.upsert(
             session,
             models.ImportedFrame,
@@ -281,17 +290,30 @@ class Importer:
     def _empty(
         self, content: _Content, cells: Mapping[tuple[str, str], Mapping[int, int]], ours: '_Ours'
     ) -> Iterator[coverage.Run]:
-        """Yield coverage of the periods without anything; what the ledger says of a cell stays."""
+        """Yield coverage of the periods without anything; what the ledger or other rows say of an instant stays."""
+        spans = collections.defaultdict(list)
         for (scope_id, begin), end in content.empty.items():
+            spans[scope_id].append((begin, end))
+        for scope_id, found in spans.items():
+            empty = list(_stretches(sorted(found)))
             for metric in self._metric_types:
-                if begin not in cells.get((scope_id, metric), ()) and not ours.knows(scope_id, metric, begin):
-                    yield coverage.Run(scope_id, metric, begin, end, coverage.Status.EMPTY)
+                taken = ours.spans(scope_id, metric) + sorted(cells.get((scope_id, metric), {}).items())
+                runs = [coverage.Run(scope_id, metric, *span, coverage.Status.EMPTY) for span in empty]
+                for begin, end in _stretches(sorted(taken)):
+                    runs = [piece for run in runs for piece in coverage.without(run, begin, end)]
+                yield from runs
 
 
 class _Ours:
-    """What the ledger and the roll-ups say about cells that begin in ``[first, last]`` (epoch seconds)."""
+    """What the ledger and the roll-ups say about cells that begin in ``[first, last]`` (epoch seconds).
 
-    def __init__(self, session: orm.Session, guards: Mapping[str, int], first: int, last: int) -> None:
+    :param done: begins whose rows are imported: those of their cells that came from rows may get more of them.
+    :ivar filled: cells that hold other collected points.
+    """
+
+    def __init__(
+        self, session: orm.Session, guards: Mapping[str, int], first: int, last: int, done: Collection[int]
+    ) -> None:
         names = {guard_id: scope_id for scope_id, guard_id in guards.items()}
         self.filled: set[Cell] = set()
         self._runs: dict[tuple[str, str], list[Any]] = collections.defaultdict(list)
@@ -309,8 +331,9 @@ class _Ours:
                     if cell.points and first <= midnight + cell.offset <= last:
                         self.filled.add((names[row.scope_id], row.metric, midnight + cell.offset))
             run = ledger_models.CoverageRun
+            # Frames may reach into later days.
             found = session.scalars(
-                sqlalchemy.select(run).where(run.scope_id.in_(part), run.begin <= last, run.end > first)
+                sqlalchemy.select(run).where(run.scope_id.in_(part), run.begin <= last + LONGEST, run.end > first)
             )
             for one in found:
                 self._runs[names[one.scope_id], one.metric].append(one)
@@ -319,6 +342,14 @@ class _Ours:
             for one in found_runs:
                 if one.status == coverage.Status.UNRATED.value:
                     self._unrated(session, guards[scope_id], scope_id, metric, one, first, last)
+        if done:
+            self.filled -= {cell for cell in self.filled if cell[2] in done and self._is_imported(cell)}
+
+    def _is_imported(self, cell: Cell) -> bool:
+        return any(
+            run.begin <= cell[2] < run.end and ledger.to_run(run, cell[0]).is_imported
+            for run in self._runs.get(cell[:2], ())
+        )
 
     def _unrated(
         self, session: orm.Session, guard_id: int, scope_id: str, metric: str, run: Any, first: int, last: int
@@ -341,8 +372,9 @@ class _Ours:
                 if point.price is None and first <= begin <= last:
                     self.filled.add((scope_id, metric, begin))
 
-    def knows(self, scope_id: str, metric: str, begin: int) -> bool:
-        return any(run.begin <= begin < run.end for run in self._runs.get((scope_id, metric), ()))
+    def spans(self, scope_id: str, metric: str) -> list[tuple[int, int]]:
+        """Return ``[begin, end)`` of all that is known."""
+        return [(run.begin, run.end) for run in self._runs.get((scope_id, metric), ())]
 
     def mended(self, cells: Mapping[tuple[str, str], Mapping[int, int]]) -> list[Cell]:
         """Return the cells with an open trouble for which there are rows."""
@@ -360,6 +392,8 @@ def _pick(content: _Content, found: Iterable[rows.Values]) -> dict[int, list[tup
             _leave(content, begin, 'the price cannot be stored', 'row %d' % id_)
         elif not 0 < end - begin <= LONGEST:
             _leave(content, begin, 'not between a second and 31 days long', 'row %d' % id_)
+        elif qty is not None and not qty.is_finite():
+            _leave(content, begin, 'the quantity is no number', 'row %d' % id_)
         else:
             content.outcome.nulls += qty is None
             result[end - begin].append((begin, amount.ZERO if qty is None else qty, price))
@@ -439,3 +473,67 @@ def _refuse_changed(piece: plan.Piece, counts: Mapping[int, int]) -> None:
                 'expected %d new ones, found %d. Start again when nobody changes it.'
                 % (period.from_epoch(item.begin).isoformat(), item.row_count - before, counts.get(item.begin, 0))
             )
+
+
+def _is_done(session: orm.Session, piece: plan.Piece) -> bool:
+    """Return whether somebody has imported *piece* since it was planned.
+
+    :raises Conflict: somebody is at it.
+    """
+    imported = models.ImportedFrame
+    query = sqlalchemy.select(imported).where(imported.begin.in_([item.begin for item in piece.begins]))
+    now = {row.begin: (row.row_count, row.last_id) for row in session.scalars(query.with_for_update())}
+    if now == {begin: (row.row_count, row.last_id) for begin, row in piece.done.items()}:
+        return False
+    if now == {item.begin: (item.row_count, item.last_id) for item in piece.begins}:
+        return True
+    raise errors.Conflict('Another import is at work on the same rows. Start again when it has ended.')
+
+
+def forget(database: engine.Database, begins: Iterable[int]) -> None:
+    """Take what was imported of *begins* out of the new storage, where it is still as it was imported."""
+    for day, instants in itertools.groupby(sorted(begins), key=lambda begin: begin // period.DAY):
+        database.repeat(functools.partial(_forget, day=day, begins=frozenset(instants)))
+
+
+def _forget(session: orm.Session, day: int, begins: frozenset[int]) -> None:
+    first, last = min(begins), max(begins)
+    guard, run = ledger_models.Guard, ledger_models.CoverageRun
+    touched = sqlalchemy.select(run.scope_id).where(run.begin <= last, run.end > first, run.rule_set.is_(None))
+    query = sqlalchemy.select(guard.identifier, guard.id).where(guard.id.in_(touched))
+    guards = {row[0]: row[1] for row in session.execute(query)}
+    scopes.lock(session, guards.values())
+    runs: dict[tuple[int, str], list[coverage.Run]] = collections.defaultdict(list)
+    for found in ledger.read_runs(session, guards, first, last + 1):
+        if found.is_imported:
+            runs[guards[found.scope_id], found.metric].append(found)
+
+    def run_of(guard_id: int, metric: str, instant: int) -> coverage.Run | None:
+        here = [found for found in runs.get((guard_id, metric), ()) if found.begin <= instant < found.end]
+        return here[0] if instant in begins and here else None
+
+    cuts = []
+    for part in statements.chunks(sorted(guards.values())):
+        days = models.ScopeDay
+        wanted = sqlalchemy.select(days.scope_id, days.metric, days.body).where(
+            days.day == day, days.scope_id.in_(part), days.origin == series.Origin.COLLECTED.value
+        )
+        for row in session.execute(wanted):
+            for cell in body.decode_cells(row.body):
+                begin = day * period.DAY + cell.offset
+                covered = run_of(row.scope_id, row.metric, begin)
+                if covered is not None:
+                    cuts.append((covered, begin, begin + cell.length))
+    ledger.cut(session, guards, cuts)
+    edit = commit.Edit(
+        guards,
+        (),
+        {},
+        takes_out=lambda guard_id, metric, instant: run_of(guard_id, metric, instant) is not None,
+        first_day=day,
+        last_day=day,
+        cause='imported anew',
+    )
+    commit.edit_days(session, edit)
+    statements.delete_keys(session, models.ImportedFrame, [(begin,) for begin in sorted(begins)])
+    scopes.advance(session, guards.values())

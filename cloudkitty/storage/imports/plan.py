@@ -7,9 +7,9 @@ import dataclasses
 import sqlalchemy
 from sqlalchemy import orm
 
-from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.db import engine
+from cloudkitty.storage import base
 from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.v1 import rows
 
@@ -17,6 +17,8 @@ Imported = models.ImportedFrame
 
 #: How many rows a piece has at most, unless a single begin has more.
 LARGEST = 250_000
+#: How many characters the descriptions of a piece have together, more or less.
+LARGEST_TEXT = 64 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,13 +47,17 @@ class Piece:
 class Plan:
     """:ivar newest: highest id that takes part; rows that come later are for the next run.
     :ivar total: rows up to it.
-    :ivar begins: all of them, imported or not, in order.
+    :ivar begins: all of them that can be imported, imported or not, in order.
+    :ivar broken: begin to why it cannot be gone on with; only :func:`pieces.forget` helps.
+    :ivar outside: of rows that begin at an instant that the storage has no place for.
     """
 
     pieces: tuple[Piece, ...]
     newest: int
     total: int
     begins: tuple[rows.Begin, ...]
+    broken: dict[int, str]
+    outside: tuple[rows.Begin, ...]
 
     @property
     def count(self) -> int:
@@ -61,20 +67,29 @@ class Plan:
 def make(database: engine.Database, largest: int = LARGEST) -> Plan:
     """Return what is to be imported.
 
-    :raises Conflict: rows that were imported are not there any more.
+    :param largest: rows of a piece; fewer where descriptions are long.
     """
     with database.snapshot() as session:
         newest = rows.newest_id(session)
-        begins = rows.list_begins(session, newest)
+        found = rows.list_begins(session, newest)
         done = {item.begin: item for item in session.scalars(sqlalchemy.select(Imported))}
-    _refuse_vanished(begins, done)
+        begins = [item for item in found if 0 <= item.begin < base.END_OF_TIME]
+        broken = _find_broken(session, begins, done)
+        largest = max(1, min(largest, LARGEST_TEXT // max(1, rows.average_text(session))))
     fresh = [item for item in begins if item.begin not in done or item.row_count > done[item.begin].row_count]
     return Plan(
-        tuple(_cut(fresh, done, largest)),
+        tuple(_cut([item for item in fresh if item.begin not in broken], done, largest)),
         newest,
-        sum(item.row_count for item in begins),
+        sum(item.row_count for item in found),
         tuple(begins),
+        broken,
+        tuple(item for item in found if not 0 <= item.begin < base.END_OF_TIME),
     )
+
+
+def list_left_out(session: orm.Session) -> list[int]:
+    """Return the begins of which rows could not be imported."""
+    return list(session.scalars(sqlalchemy.select(Imported.begin).where(Imported.left_out > 0)))
 
 
 def count_left_out(session: orm.Session) -> int:
@@ -100,17 +115,16 @@ def _to_piece(begins: list[rows.Begin], done: dict[int, Imported]) -> Piece:
     return Piece(tuple(begins), {item.begin: done[item.begin] for item in begins if item.begin in done})
 
 
-def _refuse_vanished(begins: Iterable[rows.Begin], done: dict[int, Imported]) -> None:
-    counts = {item.begin: item.row_count for item in begins}
-    gone = sorted(begin for begin, item in done.items() if counts.get(begin, 0) < item.row_count)
-    if gone:
-        raise errors.Conflict(
-            'rated_data_frames had %d rows that begin at %s when they were imported, and has %d now; %d begins are '
-            'like that. Rows were deleted from it since: delete the same from the new storage, or bring them back.'
-            % (
-                done[gone[0]].row_count,
-                period.from_epoch(gone[0]).isoformat(),
-                counts.get(gone[0], 0),
-                len(gone),
-            )
-        )
+def _find_broken(session: orm.Session, begins: Iterable[rows.Begin], done: dict[int, Imported]) -> dict[int, str]:
+    found = {item.begin: item for item in begins}
+    broken = {}
+    for begin, item in done.items():
+        now = found[begin].row_count if begin in found else 0
+        if now < item.row_count:
+            broken[begin] = 'it had %d rows when they were imported, and has %d now' % (item.row_count, now)
+        elif now > item.row_count:
+            query = sqlalchemy.select(sqlalchemy.func.count()).select_from(rows.Frame)
+            where = (*rows.between(begin, begin + 1), rows.of_ids(item.last_id + 1, found[begin].last_id))
+            if session.scalar(query.where(*where)) != now - item.row_count:
+                broken[begin] = 'rows came to it later whose ids are lower than those that were imported'
+    return broken

@@ -13,6 +13,7 @@ from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import types
 from cloudkitty.storage.v1 import rows
+from cloudkitty.storage.v1 import table
 
 
 class Splitter:
@@ -58,6 +59,8 @@ class Splitter:
         return has_calendar(self._read(rows.split_key(key)))
 
     def _read(self, texts: rows.Texts) -> Mapping[str, Any]:
+        if texts.metric == table.NO_DATA:
+            return {}
         try:
             found = json.loads(texts.desc)
         except (ValueError, RecursionError):

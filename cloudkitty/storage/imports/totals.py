@@ -108,7 +108,7 @@ def _sum_rows(session: orm.Session, when: _Day) -> dict[tuple[str, str], Sums]:
     owner, metric = (
         exact.exactly(column, dialect) for column in (function.coalesce(Frame.tenant_id, ''), Frame.res_type)
     )
-    qty = Frame.qty if dialect == 'sqlite' else function.sum(Frame.qty)
+    qty = rows.qty(dialect) if dialect == 'sqlite' else function.sum(Frame.qty)
     query = sqlalchemy.select(owner, metric, rates.select(Frame.rate, dialect), function.count(), qty).where(
         *_of_day(when)
     )
@@ -121,7 +121,7 @@ def _sum_rows(session: orm.Session, when: _Day) -> dict[tuple[str, str], Sums]:
         scope_id, type_ = exact.to_text(owner), exact.to_text(type_)
         if type_ == table.NO_DATA:
             continue
-        quantity = amount.ZERO if quantity is None else quantity
+        quantity = rows.to_decimal(quantity) or amount.ZERO
         if dialect == 'sqlite':
             quantity = amount.CONTEXT.multiply(quantity, Decimal(count))
         price = amount.CONTEXT.multiply(rows.to_price(rate, dialect) or amount.ZERO, Decimal(count))

@@ -19,10 +19,12 @@ import io
 import operator
 from typing import Any
 
+from oslo_log import log
 import sqlalchemy
 from sqlalchemy import orm
 
 from cloudkitty import amount
+from cloudkitty import coverage
 from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import series
@@ -36,12 +38,17 @@ from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.sqlalchemy import models
 
+LOG = log.getLogger(__name__)
+
 RatedDay = models.RatedDay
 ScopeDay = models.ScopeDay
 ScopeMonth = models.ScopeMonth
 
 #: From this many rows on PostgreSQL takes them by COPY.
 COPY_FROM = 100
+
+#: Cause of a correction: see :func:`to_edit`.
+IMPORTED = 'imported, then rated'
 
 #: (day, guard id, metric, origin)
 RollUpKey = tuple[int, int, str, str]
@@ -53,6 +60,7 @@ class Edit:
 
     :ivar takes_out: (guard id, metric, begin) of a collected point to whether it goes.
     :ivar first_day, last_day: the days that *takes_out* may concern.
+    :ivar appends: collected points may join those that a cell holds already.
     """
 
     guards: Mapping[str, int]
@@ -65,6 +73,7 @@ class Edit:
     last_day: int = 0
     cause: str = ''
     who: str | None = None
+    appends: bool = False
 
 
 def write(database: engine.Database, cache: known.KnownSeries, commit: base.Commit) -> base.CommitResult:
@@ -80,8 +89,8 @@ def write(database: engine.Database, cache: known.KnownSeries, commit: base.Comm
             return taken.result, {}
         columns = [item for item in commit.columns if item.series.scope_id in guards]
         ids, learnt = series_ids(session, cache, columns, guards, taken.epochs)
-        transaction.write_ledger(session, commit, guards)
-        edit_days(session, to_edit(commit, guards, columns, ids))
+        before = transaction.write_ledger(session, commit, guards)
+        edit_days(session, to_edit(commit, guards, columns, ids, [run for run in before if run.is_imported]))
         transaction.finish(session, commit, guards)
         return taken.result, {
             scope_id: (taken.epochs[guard_id] + 1, learnt.get(scope_id, {})) for scope_id, guard_id in guards.items()
@@ -142,9 +151,17 @@ def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int,
 
 
 def to_edit(
-    commit: base.Commit, guards: Mapping[str, int], columns: Sequence[series.Columns], ids: Mapping[bytes, int]
+    commit: base.Commit,
+    guards: Mapping[str, int],
+    columns: Sequence[series.Columns],
+    ids: Mapping[bytes, int],
+    imported: Sequence[coverage.Run] = (),
 ) -> Edit:
-    """Return what *commit* does to the days of the scopes of *guards*: it adds *columns*."""
+    """Return what *commit* does to the days of the scopes of *guards*: it adds *columns*.
+
+    :param imported: what an older release wrote and did not live to set the clock behind: it would have rated that
+        again, and so do we, in its place.
+    """
     skipped = {key: count for key, count in commit.skipped.items() if key[0] in guards}
     edit = Edit(guards, columns, ids, skipped, commit.length)
     windows = [(change.begin, change.end) for change in commit.changes if change.state.scope.id in guards]
@@ -162,6 +179,26 @@ def to_edit(
         edit.takes_out = is_written
         edit.cause = commit.cause or 'replaced'
         edit.who = commit.who
+        return edit
+    moving = {change.state.scope.id for change in commit.changes if change.moves_clock}
+    leftovers = collections.defaultdict(list)
+    for run in imported:
+        if run.scope_id in moving:
+            leftovers[guards[run.scope_id], run.metric].append((run.begin, run.end))
+
+    def is_left_over(guard_id: int, metric: str, instant: int) -> bool:
+        return is_written(guard_id, metric, instant) and any(
+            begin <= instant < end for begin, end in leftovers.get((guard_id, metric), ())
+        )
+
+    if any(
+        begin < last and first < end
+        for key, spans in leftovers.items()
+        for begin, end in spans
+        for first, last in cells.get(key, ())
+    ):
+        edit.takes_out = is_left_over
+        edit.cause = IMPORTED
     return edit
 
 
@@ -332,6 +369,12 @@ def _merge_days(
             if len(after) != len(before):
                 replaced.append(row)
                 kept[key] = after
+    if replaced and edit.cause == IMPORTED:
+        LOG.warning(
+            '%d days of series hold points behind the clocks of their scopes, which an older release wrote before it '
+            'was stopped and would have written again. They are rated anew.',
+            len(replaced),
+        )
     _write_history(session, edit, replaced)
     rows = []
     gone = []
@@ -345,7 +388,7 @@ def _merge_days(
                 rows.append(_to_day_row(key, owner[0], added, row, extended))
                 continue
         before = kept[key] if key in kept else body.decode_points(row.body) if row is not None else []
-        if before and added and edit.takes_out is None and owner[2] == series.Origin.COLLECTED.value:
+        if before and added and not edit.appends and owner[2] == series.Origin.COLLECTED.value:
             _refuse_doubles(key[0], before, added, owner[1])
         stretches = body.join(sorted(before + body.spread(added), key=_by_offset)) if before else added
         if stretches:
@@ -490,8 +533,8 @@ def _merge_roll_ups(
             cells = {
                 place: cell for place, cell in cells.items() if not edit.takes_out(key[1], key[2], midnight + place[0])
             }
-        elif key[3] == series.Origin.COLLECTED.value:
-            _refuse_filled(key, cells, fresh[key])
+        if key[3] == series.Origin.COLLECTED.value and not edit.appends:
+            _refuse_filled(key, cells, fresh.get(key, {}))
         for place, values in fresh.get(key, {}).items():
             old = cells.get(place)
             cells[place] = body.Cell(*place, *(_add_up(old[2:], values) if old is not None else values))

@@ -195,9 +195,23 @@ def _add_rows(item: series.Columns, content: _Content, dialect: str) -> None:
 def _runs(commit: base.Commit, content: _Content) -> list[coverage.Run]:
     """Return the coverage of *commit*: what the table has no room for has failed.
 
+    Where it would have replaced something, that stays, and so does its coverage.
+
     *altered* keeps everybody from rating rows again: their quantities are rounded.
     """
     runs = [run if run.rule_set is None else dataclasses.replace(run, altered=True) for run in commit.runs]
+    if commit.replace:
+        for scope_id, metric, begin in content.refused:
+            runs = [
+                piece
+                for run in runs
+                for piece in (
+                    coverage.without(run, begin, begin + commit.length)
+                    if (run.scope_id, run.metric) == (scope_id, metric)
+                    else [run]
+                )
+            ]
+        return runs
     failed = [
         coverage.Run(scope_id, metric, begin, begin + commit.length, coverage.Status.FAILED)
         for scope_id, metric, begin in content.refused

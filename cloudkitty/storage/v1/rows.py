@@ -8,6 +8,7 @@ ones, so that whoever reads parses it once. Each server gives what is fastest wi
 from collections.abc import Callable
 from collections.abc import Iterator
 import datetime
+import decimal
 from decimal import Decimal
 from typing import Any
 from typing import NamedTuple
@@ -27,7 +28,8 @@ Frame = models.RatedDataFrame
 _QTY = types.OldAmount(15, 5)
 
 
-#: (id, begin, end, quantity, price): quantity is None where the column is NULL, price where it cannot be stored.
+#: (id, begin, end, quantity, price): the quantity is None where the column is NULL and NaN where it holds no number,
+#: the price is None where it cannot be stored.
 Values = tuple[int, int, int, Decimal | None, Decimal | None]
 
 
@@ -86,6 +88,12 @@ def list_begins(session: orm.Session, newest: int) -> list[Begin]:
     return list(found.values())
 
 
+def average_text(session: orm.Session) -> int:
+    """Return how long a description is, by the newest thousand; 0 without rows."""
+    newest = sqlalchemy.select(Frame.desc).order_by(Frame.id.desc()).limit(1000).subquery()
+    return int(session.scalar(sqlalchemy.select(sqlalchemy.func.avg(sqlalchemy.func.length(newest.c.desc)))) or 0)
+
+
 def to_second(naive: datetime.datetime) -> int:
     """Return the epoch second of a naive UTC instant of the table."""
     return period.to_epoch(period.from_naive(naive))
@@ -110,7 +118,7 @@ def read(session: orm.Session, begin: int, end: int, *conditions: Any) -> Iterat
     dialect = statements.dialect_of(session)
     query = sqlalchemy.select(*_columns(dialect)).where(*between(begin, end), *conditions)
     seconds = _Cache(_to_second)
-    quantities = _Cache(_to_decimal)
+    quantities = _Cache(to_decimal)
     prices = _Cache(lambda value: to_price(value, dialect))
     # Of the connection: a session looks at every row for objects.
     for chunk in session.connection().execute(query).partitions(5000):
@@ -145,13 +153,16 @@ def _to_second(value: Any) -> int:
     return int(value) if value.lstrip('-').isdigit() else to_second(datetime.datetime.fromisoformat(value))
 
 
-def _to_decimal(value: Any) -> Decimal | None:
-    """Return a quantity as a server or SQLite gives it; None for NULL."""
+def to_decimal(value: Any) -> Decimal | None:
+    """Return a quantity as a server or SQLite gives it; None for NULL, NaN for what is no number."""
     if value is None or value == '':
         return None
     if isinstance(value, bytes):
-        value = value.decode()
-    return Decimal(value if isinstance(value, str | int | Decimal) else repr(value))
+        value = value.decode('utf-8', 'replace')
+    try:
+        return Decimal(value if isinstance(value, str | int | Decimal) else repr(value))
+    except decimal.InvalidOperation:
+        return Decimal('NaN')
 
 
 def to_price(value: Any, dialect: str) -> Decimal | None:
@@ -172,13 +183,14 @@ def _columns(dialect: str) -> list[Any]:
         seconds = [function.to_seconds(column) - epoch for column in (Frame.begin, Frame.end)]
         lengths = [function.char_length(text) for text in texts[:3]]
         blank: Any = sqlalchemy.literal_column("' '")
-        return [function.concat_ws(blank, Frame.id, *seconds, _qty(dialect), rate, *lengths, function.concat(*texts))]
+        return [function.concat_ws(blank, Frame.id, *seconds, qty(dialect), rate, *lengths, function.concat(*texts))]
     kind: Any = sqlalchemy.Text if dialect == 'sqlite' else sqlalchemy.DateTime
     instants = [sqlalchemy.type_coerce(column, kind) for column in (Frame.begin, Frame.end)]
-    return [Frame.id, *instants, _qty(dialect), rate, *texts]
+    return [Frame.id, *instants, qty(dialect), rate, *texts]
 
 
-def _qty(dialect: str) -> Any:
+def qty(dialect: str) -> Any:
+    """Return the expression that reads a quantity, for :func:`to_decimal`."""
     if dialect == 'mysql':
         return sqlalchemy.func.coalesce(sqlalchemy.cast(Frame.qty, sqlalchemy.CHAR(40)), '')
     if dialect == 'postgresql':

@@ -30,7 +30,7 @@ def round_qty(value: Decimal) -> Decimal:
 
 def is_too_large(rounded: Decimal) -> bool:
     """Return whether the table has no room for a quantity of :func:`round_qty`."""
-    return abs(rounded) >= LARGEST_QTY
+    return not rounded.is_finite() or abs(rounded) >= LARGEST_QTY
 
 
 def to_desc(groupby: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:

@@ -62,7 +62,8 @@ class Outcome:
     :ivar there: that were rows before, with the same amounts.
     :ivar unpriced: without a price, which the old table has no place for.
     :ivar refused: (scope id, metric, reason) to how many points cannot be written.
-    :ivar different: cells for which the old table holds other rows; *replaced*: how many of them were replaced.
+    :ivar different: cells for which the old table holds other rows, or rows that were imported and are not in the new
+        storage any more; *replaced*: how many of them were replaced.
     """
 
     written: int = 0
@@ -94,10 +95,11 @@ class _Point(NamedTuple):
 
 
 def list_days(database: engine.Database) -> list[int]:
-    """Return the days (since 1970-01-01) that have points."""
-    day = models.RatedDay.day
+    """Return the days (since 1970-01-01) that have points, or had some when they were imported."""
     with database.reader() as session:
-        return list(session.scalars(sqlalchemy.select(day).distinct().order_by(day)))
+        rated = session.scalars(sqlalchemy.select(models.RatedDay.day).distinct())
+        imported = session.scalars(sqlalchemy.select(models.ImportedFrame.begin))
+        return sorted({*rated, *(begin // period.DAY for begin in imported)})
 
 
 def write(database: engine.Database, days: Iterable[int], replace: bool = False) -> Iterator[Outcome]:
@@ -116,8 +118,9 @@ def write(database: engine.Database, days: Iterable[int], replace: bool = False)
 def _write_day(session: orm.Session, day: int, replace: bool) -> Outcome:
     dialect = statements.dialect_of(session)
     outcome = Outcome()
-    ours = _read_ours(session, day, dialect, outcome)
+    ours, unwritten = _read_ours(session, day, dialect, outcome)
     theirs = _read_theirs(session, day)
+    imported = _read_imported(session, day)
     fresh = []
     gone: list[int] = []
     for cell in sorted(ours):
@@ -127,12 +130,24 @@ def _write_day(session: orm.Session, day: int, replace: bool) -> Outcome:
             if collections.Counter(values for _, values in found) == collections.Counter(p.rounded for p in points):
                 outcome.there += len(points)
                 continue
+            if cell[2] in imported and imported[cell[2]].left_out:
+                # Which ones nobody knows: they are nowhere else.
+                outcome.refused[cell[0], cell[1], 'other rows that the import left out'] += len(points)
+                continue
             outcome.different.append(cell)
             if not replace:
                 continue
             outcome.replaced += 1
             gone += [id_ for id_, _ in found]
         fresh += points
+    for cell in sorted(theirs.keys() - ours.keys() - unwritten):
+        was = imported.get(cell[2])
+        if was is not None and not was.left_out and all(id_ <= was.last_id for id_, _ in theirs[cell]):
+            # It was deleted since: the old software would rate it again beside these.
+            outcome.different.append(cell)
+            if replace:
+                outcome.replaced += 1
+                gone += [id_ for id_, _ in theirs[cell]]
     for point in fresh:
         outcome.qty.note(point.exact[0], point.rounded[0])
         outcome.price.note(point.exact[1], point.rounded[1])
@@ -142,8 +157,19 @@ def _write_day(session: orm.Session, day: int, replace: bool) -> Outcome:
     return outcome
 
 
-def _read_ours(session: orm.Session, day: int, dialect: str, outcome: Outcome) -> dict[Cell, list[_Point]]:
-    """Return the points of *day* that can be rows, by cell; note the others in *outcome*."""
+def _read_imported(session: orm.Session, day: int) -> dict[int, Any]:
+    """Return what was imported of the begins of *day*."""
+    imported = models.ImportedFrame
+    first = day * period.DAY
+    query = sqlalchemy.select(imported).where(imported.begin >= first, imported.begin < first + period.DAY)
+    return {item.begin: item for item in session.scalars(query)}
+
+
+def _read_ours(
+    session: orm.Session, day: int, dialect: str, outcome: Outcome
+) -> tuple[dict[Cell, list[_Point]], set[Cell]]:
+    """Return the points of *day* that can be rows, by cell, and the cells of the others; note those in *outcome*."""
+    unwritten = set()
     result: dict[Cell, list[_Point]] = collections.defaultdict(list)
     item, guard = models.SeriesRow, ledger_models.Guard
     query = (
@@ -159,18 +185,20 @@ def _read_ours(session: orm.Session, day: int, dialect: str, outcome: Outcome) -
         outcome.unpriced += sum(1 for point in points if point.price is None)
         reason = table.refuse(scope_id, metric, unit, desc, dialect)
         for point in points:
+            begin = day * period.DAY + point.offset
             if point.price is None:
+                unwritten.add((scope_id, metric, begin))
                 continue
             qty = table.round_qty(point.qty)
             problem = reason or ('a quantity of 10^10 or more' if table.is_too_large(qty) else '')
             if problem:
                 outcome.refused[scope_id, metric, problem] += 1
+                unwritten.add((scope_id, metric, begin))
                 continue
-            begin = day * period.DAY + point.offset
             row = table.to_row(scope_id, metric, unit, desc, begin, point.length, qty, point.price)
             rounded = (qty, rates.stored(float(point.price), dialect))
             result[scope_id, metric, begin].append(_Point(row, (point.qty, point.price), rounded))
-    return result
+    return result, unwritten
 
 
 def _read_theirs(session: orm.Session, day: int) -> dict[Cell, list[tuple[int, Values]]]:

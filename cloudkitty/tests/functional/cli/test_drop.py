@@ -15,6 +15,7 @@ from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.v1 import models as old_models
 from cloudkitty.tests import dumps
 from cloudkitty.tests import samples
+from cloudkitty.tests.functional.storage import test_import
 
 HOUR = samples.HOUR
 JUNE = samples.JUNE
@@ -147,6 +148,31 @@ def test_rows_that_differ_stay_unless_they_are_to_be_replaced(installed, databas
     assert done.returncode == 0, done.stderr
     assert [row.qty for row in rows(database)] == [1, 1]
     assert not set(OURS) & set(tables(database))
+
+
+def test_rows_that_were_deleted_since_their_import_do_not_come_back(installed, database):
+    rate(database, samples.columns(begins=(JUNE, JUNE + HOUR)), periods=2)
+    installed.run('cloudkitty-dbsync', 'drop', '--write-frames', '--yes')
+    installed.install()
+    assert installed.run('cloudkitty-storage-import').returncode == 0
+    driver.SQLAlchemyStorage(database).delete(samples.instant(JUNE + HOUR), None, {'project_id': 'p'})
+    done = installed.run('cloudkitty-dbsync', 'drop', '--write-frames', '--yes')
+    assert done.returncode == 1
+    assert 'p, cpu at 2026-06-01T01:00:00+00:00: other rows are there.' in done.stderr
+    done = installed.run('cloudkitty-dbsync', 'drop', '--write-frames', '--replace', '--yes')
+    assert done.returncode == 0, done.stderr
+    assert [row.begin.hour for row in rows(database)] == [0]
+
+
+def test_rows_that_the_import_left_out_are_not_replaced(installed, database):
+    rate(database, samples.columns(prices=('7',)))
+    with database.writer() as session:
+        session.execute(sqlalchemy.insert(Frame.__table__), [test_import.row()])
+    assert installed.run('cloudkitty-storage-import').returncode == 1
+    done = installed.run('cloudkitty-dbsync', 'drop', '--write-frames', '--replace', '--yes')
+    assert done.returncode == 1
+    assert 'p, cpu: 1 points cannot be written: other rows that the import left out.' in done.stderr
+    assert len(rows(database)) == 1
 
 
 def test_what_cannot_be_written_is_named_and_nothing_is_dropped(installed, database):

@@ -70,6 +70,16 @@ def test_changes_of_both_are_read_again(database):
     assert rule_revision.current(database) == revision + 1
 
 
+def test_a_change_of_ours_that_another_release_took_back_is_read_again(database):
+    seen_rules.look(database)
+    database.repeat(rule_revision.bump)
+    revision = rule_revision.current(database)
+    assert not seen_rules.look(database)
+    assert rule_revision.current(database) == revision + 1
+    seen_rules.look(database)
+    assert rule_revision.current(database) == revision + 1
+
+
 def test_before_the_tables_are_made_there_is_nothing_to_see(empty_database):
     assert not seen_rules.look(empty_database)
 

@@ -272,8 +272,154 @@ def test_rows_that_vanished_are_an_error_that_names_them(database):
         session.execute(
             sqlalchemy.delete(frame).where(frame.id == session.scalar(sqlalchemy.select(frame.id).limit(1)))
         )
-    with pytest.raises(errors.Conflict, match='2 rows that begin at 2026-06-01T00:00:00'):
-        run(database)
+    insert(database, row(JUNE + HOUR))
+    outcome, differing = run(database)
+    # What has nothing to do with it is imported.
+    assert outcome.points == 1 and len(differing) == 1
+    assert list(plan.make(database).broken.values()) == ['it had 2 rows when they were imported, and has 1 now']
+    again(database)
+    assert run(database) == (pieces.Outcome(points=1), [])
+    assert len(points_of(database)) == 2
+
+
+def again(database):
+    with database.reader() as session:
+        pieces.forget(database, {*plan.make(database).broken, *plan.list_left_out(session)})
+
+
+def test_rows_with_lower_ids_that_come_late_are_imported_anew(database):
+    insert(database, {**row(), 'id': 100}, {**row(res_type='disk'), 'id': 105})
+    run(database)
+    later = [{**row(JUNE + HOUR, scope_id='q'), 'id': 110}, {**row(JUNE + HOUR), 'id': 111}]
+    insert(database, {**row(res_type='late'), 'id': 102}, *later)
+    outcome, _ = run(database)
+    assert outcome.points == 2
+    (reason,) = plan.make(database).broken.values()
+    assert reason == 'rows came to it later whose ids are lower than those that were imported'
+    again(database)
+    assert run(database) == (pieces.Outcome(points=3), [])
+    assert sorted(point[0] for point in points_of(database)) == ['cpu', 'cpu', 'cpu', 'disk', 'late']
+
+
+def test_rows_that_join_an_imported_cell_are_added_to_it(database):
+    insert(database, row())
+    run(database)
+    insert(database, row(desc={'id': 'b'}, qty='5'))
+    assert run(database) == (pieces.Outcome(points=1), [])
+    assert sorted(point[3] for point in points_of(database)) == [Decimal('1.5'), Decimal(5)]
+
+
+def test_what_was_left_out_for_a_reason_that_is_gone_is_imported_anew(database):
+    found = samples.ready_states(database, 'p')
+    storage = driver.SQLAlchemyStorage(database)
+    storage.commit(samples.commit(found, [samples.columns(prices=('7',))]))
+    insert(database, row(), row(res_type='disk'))
+    assert sum(run(database)[0].left_out.values()) == 1
+    storage.delete(samples.instant(JUNE), None, {'project_id': 'p'})
+    again(database)
+    assert run(database) == (pieces.Outcome(points=2), [])
+    assert history._count_imported(database) == (2, 0)
+
+
+def test_what_is_not_as_it_was_imported_is_not_taken_out(database):
+    found = samples.ready_states(database, 'p')
+    insert(database, row(res_type='disk'))
+    run(database)
+    driver.SQLAlchemyStorage(database).commit(samples.commit(samples.states(database, 'p'), [samples.columns()]))
+    pieces.forget(database, [JUNE])
+    assert [point[0] for point in points_of(database)] == ['cpu']
+    assert [cell.metric for cell in ledger.list_runs(database)] == ['cpu']
+    assert found
+
+
+def test_points_behind_the_clock_are_rated_anew(database):
+    """An older release was stopped after it wrote points and before it set the clock."""
+    samples.ready_states(database, 'p')
+    insert(database, row(), row(desc={'id': 'b'}), row(JUNE + HOUR))
+    run(database)
+    storage = driver.SQLAlchemyStorage(database)
+    result = storage.commit(samples.commit(samples.states(database, 'p'), [samples.columns(prices=('7',))]))
+    assert result.committed == {'p'}
+    assert [point[4] for point in points_of(database)] == [Decimal(7), Decimal('0.1')]
+    with database.engine.connect() as connection:
+        causes = set(connection.exec_driver_sql('SELECT cause FROM rated_history').scalars())
+    assert causes == {'imported, then rated'}
+    # What is rated is rated: whoever has not seen it does not rate it once more.
+    with pytest.raises(errors.Conflict):
+        state = samples.states(database, 'p')[0]
+        storage.commit(samples.commit([state], [samples.columns()]))
+
+
+def test_two_imports_of_the_same_rows_import_them_once(database):
+    insert(database, *(row(JUNE + hour * HOUR) for hour in range(5)))
+    found = plan.make(database, 2)
+    splitter = splitting.Splitter(DEFINITIONS, datetime.timezone.utc)
+    first, second = (pieces.Importer(database, splitter, ['cpu', 'disk']) for _ in range(2))
+    counts = [outcome.points for _, outcome in first.run(found.pieces, found.newest)]
+    assert [outcome.points for _, outcome in second.run(found.pieces, found.newest)] == counts
+    assert history._count_imported(database) == (5, 0)
+    assert len(points_of(database)) == 5
+    insert(database, row())
+    run(database)
+    with pytest.raises(errors.Conflict, match='Another import'):
+        list(second.run(found.pieces, found.newest))
+
+
+def test_rows_without_data_that_overlap_others_cover_what_is_left(database):
+    def empty(hour, hours):
+        return row(JUNE + hour * HOUR, res_type='_NO_DATA_', qty='0', desc='""', length=hours * HOUR)
+
+    insert(
+        database,
+        row(length=2 * HOUR),
+        empty(1, 1),
+        empty(5, 3),
+        row(JUNE + 6 * HOUR),
+        empty(22, 4),
+        empty(23, 3),
+        row(JUNE + 24 * 30 * HOUR - 2 * HOUR, length=4 * HOUR),
+        empty(24 * 30 - 1, 3),
+    )
+    outcome, differing = run(database)
+    assert (outcome.points, outcome.empty, differing) == (3, 5, [])
+    found = [
+        ((run.begin - JUNE) // HOUR, (run.end - JUNE) // HOUR, run.status.value)
+        for run in ledger.list_runs(database, metric='cpu')
+    ]
+    assert found == [
+        (0, 2, 'rated'),
+        (5, 6, 'empty'),
+        (6, 7, 'rated'),
+        (7, 8, 'empty'),
+        (22, 26, 'empty'),
+        (718, 720, 'rated'),
+        (720, 722, 'rated'),
+    ]
+
+
+@pytest.mark.postgresql
+def test_a_quantity_that_is_no_number_is_left_out(postgresql_url):
+    database = databases.ready(postgresql_url)
+    insert(database, row(qty='NaN'), row(JUNE + HOUR))
+    outcome, differing = run(database)
+    assert (outcome.points, dict(outcome.left_out)) == (1, {'the quantity is no number': 1})
+    assert len(differing) == 1
+    assert [point[3] for point in points_of(database)] == [Decimal('1.5')]
+    database.dispose()
+
+
+def test_rows_at_the_end_of_time_are_not_imported(database):
+    insert(database, row())
+    with database.writer() as session:
+        session.execute(
+            sqlalchemy.insert(old_models.RatedDataFrame.__table__),
+            [
+                {**row(), 'begin': datetime.datetime(year, 12, 31, 23, 59, 59), 'end': datetime.datetime(9999, 12, 31)}
+                for year in (1969, 2200, 9999)
+            ],
+        )
+    assert run(database) == (pieces.Outcome(points=1), [])
+    assert [item.row_count for item in plan.make(database).outside] == [1, 1, 1]
 
 
 def test_an_import_mends_what_the_ledger_misses(database):

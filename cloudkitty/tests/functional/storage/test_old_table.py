@@ -240,6 +240,16 @@ def test_what_has_no_room_fails_its_cell_and_nothing_else(storage, database, cap
     assert total(storage, filters={'project_id': 'p'})[0]['qty'] == 8
 
 
+def test_what_has_no_room_replaces_nothing(storage, database):
+    storage.commit(samples.commit(samples.ready_states(database, 'p'), [samples.columns()]))
+    before = ledger.list_runs(database)
+    too_large = samples.columns(quantities=(10**10,))
+    storage.commit(samples.commit(samples.states(database, 'p'), [too_large], replace=True, cause='repair'))
+    assert [line['qty'] for line in total(storage)] == [1]
+    assert ledger.list_runs(database) == before
+    assert 'a quantity of 10^10' in ledger.list_failures(database)[0].error
+
+
 def test_a_description_that_a_server_has_no_room_for_fails_its_cell(storage, database):
     points = [samples.columns(metadata={'text': 'x' * 70000}), samples.columns(metric='disk')]
     storage.commit(samples.commit(samples.ready_states(database, 'p'), points))
