@@ -254,15 +254,15 @@ class Attribute(Free):
     def frombasetype(self, value: Any) -> Any:
         if isinstance(value, list):
             raise ValueError('expected no list')
-        return _to_float(value)
+        return to_float(value)
 
 
-def _to_float(value: Any) -> Any:
+def to_float(value: Any) -> Any:
     """Return JSON *value* with its numbers as sources give them."""
     if isinstance(value, dict):
-        return {key: _to_float(item) for key, item in value.items()}
+        return {key: to_float(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_to_float(item) for item in value]
+        return [to_float(item) for item in value]
     if isinstance(value, Decimal):
         found = float(value)
         if math.isinf(found):

@@ -21,6 +21,13 @@ OPTS = [
         'either version, is the SQL database.',
     ),
     cfg.IntOpt(
+        'report_point_limit',
+        default=1_000_000,
+        min=1,
+        help='How many points a summary may look at one by one, for custom fields such as MEDIAN and FIRST. One that '
+        'would need more is refused; sums, counts and means never look at points.',
+    ),
+    cfg.IntOpt(
         'retention_period',
         default=2400,
         deprecated_for_removal=True,

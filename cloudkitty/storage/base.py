@@ -21,6 +21,8 @@ Filters = Mapping[str, Any]
 #: Behind every point: 2200-01-01T00:00Z, in epoch seconds.
 END_OF_TIME = 7_258_118_400
 
+#: The word of a groupby that makes a row per period.
+BY_PERIOD = 'time'
 #: Calendar words of a groupby: what a point's begin says, in the deployment's zone.
 TIME_WORDS = {
     'time-d': 'day_of_the_year',
@@ -175,8 +177,11 @@ class BaseStorage(abc.ABC):
         """Return ``{'total': number of rows, 'results': [row]}``.
 
         A row holds ``begin`` and ``end`` (those asked for), ``qty``, ``rate`` and a value for each word of *groupby*:
-        ``type``, the scope key, any attribute, or a calendar word. Rows are sorted by those values. Without points
-        there is no row, without *groupby* there is always one.
+        ``type``, the scope key, any attribute, or a calendar word; with ``time`` there is a row per period, whose
+        ``begin`` and ``end`` are those of the period. Rows are sorted by those values, then by time. Without points
+        there is no row.
+
+        :param custom_fields: columns in place of *qty* and *rate*, as :mod:`cloudkitty.storage.fields` reads them.
         """
 
     @abc.abstractmethod

@@ -84,7 +84,19 @@ class Pairs:
         return result
 
 
-Parameter = Single | Multi | Pairs
+@dataclasses.dataclass(frozen=True)
+class Items:
+    """A list, of a body, whose items are converted one by one; an error names the item."""
+
+    scalar: types.Scalar
+    default: Any = None
+    required: bool = False
+
+    def read(self, name: str, given: list[Any]) -> list[Any]:
+        return [_convert(self.scalar, item, '%s[%d]' % (name, index)) for index, item in enumerate(given)]
+
+
+Parameter = Single | Multi | Pairs | Items
 
 #: Those of every list.
 PAGE: Mapping[str, Parameter] = {

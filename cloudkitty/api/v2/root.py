@@ -8,9 +8,11 @@ import pecan
 from webob import exc
 
 from cloudkitty.api import middleware
+from cloudkitty.api.v2 import dataframes
 from cloudkitty.api.v2 import modules
 from cloudkitty.api.v2 import resource
 from cloudkitty.api.v2 import scope
+from cloudkitty.api.v2 import summary
 
 #: Path below ``/v2`` to the handler of each method; a segment in braces stands for any text.
 ROUTES: Mapping[str, Mapping[str, resource.Handler]] = {
@@ -20,6 +22,8 @@ ROUTES: Mapping[str, Mapping[str, resource.Handler]] = {
         'POST': scope.create_scope,
         'PATCH': scope.change_scope,
     },
+    'summary': {'GET': summary.get_summary},
+    'dataframes': {'GET': dataframes.list_frames, 'POST': dataframes.add_frames},
     'rating/modules': {'GET': modules.list_modules},
     'rating/modules/{module_id}': {'GET': modules.get_module, 'PUT': modules.update_module},
 }

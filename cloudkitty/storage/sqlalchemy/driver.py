@@ -19,6 +19,7 @@ from cloudkitty.db import migration
 from cloudkitty.db import scopes
 from cloudkitty.db import types
 from cloudkitty.storage import base
+from cloudkitty.storage import fields
 from cloudkitty.storage.sqlalchemy import commit as writing
 from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.sqlalchemy import reports
@@ -31,6 +32,7 @@ class SQLAlchemyStorage(base.BaseStorage):
     :param period: length of a period, in seconds.
     :param scope_key: attribute that holds the scope's id.
     :param zone: of calendar attributes and default windows.
+    :param point_limit: how many points a report may look at one by one.
     """
 
     in_database = True
@@ -41,8 +43,10 @@ class SQLAlchemyStorage(base.BaseStorage):
         period: int = 3600,
         scope_key: str = 'project_id',
         zone: datetime.tzinfo = periods.UTC,
+        point_limit: int = 1_000_000,
     ) -> None:
         self._database = database
+        self._point_limit = point_limit
         self._period = period
         self._scope_key = scope_key
         self._zone = zone
@@ -131,10 +135,11 @@ class SQLAlchemyStorage(base.BaseStorage):
         paginate: bool = True,
         whole: bool = False,
     ) -> dict[str, Any]:
-        frames = self.reports.frames(self._select(begin, end, filters, metric_types, whole))
-        total = sum(1 for frame in frames for _ in frame.iterpoints())
-        if paginate:
-            frames = _page(frames, offset, limit)
+        selection = self._select(begin, end, filters, metric_types, whole)
+        if not paginate:
+            frames = self.reports.frames(selection)
+            return {'total': sum(1 for frame in frames for _ in frame.iterpoints()), 'dataframes': frames}
+        total, frames = self.reports.page(selection, offset, limit)
         return {'total': total, 'dataframes': frames}
 
     def delete(
@@ -178,14 +183,25 @@ class SQLAlchemyStorage(base.BaseStorage):
     ) -> dict[str, Any]:
         begin, end = self._window(begin, end)
         words = [groupby] if isinstance(groupby, str) else list(groupby or [])
-        words = self.parse_groupby_syntax_to_groupby_elements(words)
-        found = self.reports.sum_up(self._select(begin, end, filters, metric_types, whole), words)
+        by_period = base.BY_PERIOD in words
+        words = [word for word in self.parse_groupby_syntax_to_groupby_elements(words) if word != base.BY_PERIOD]
+        columns = fields.parse(custom_fields)
         results = [
-            {'begin': begin, 'end': end, 'qty': row.qty, 'rate': row.price, **dict(zip(words, row.values, strict=True))}
-            for row in found
+            {
+                **dict(
+                    zip(
+                        ('begin', 'end'),
+                        map(periods.from_epoch, row.period) if row.period else (begin, end),
+                        strict=True,
+                    )
+                ),
+                **{column.alias: value for column, value in zip(columns, row.columns, strict=True)},
+                **dict(zip(words, row.values, strict=True)),
+            }
+            for row in self.reports.aggregate(
+                self._select(begin, end, filters, metric_types, whole), words, columns, by_period, self._point_limit
+            )
         ]
-        if not words and not results:
-            results = [{'begin': begin, 'end': end, 'qty': amount.ZERO, 'rate': amount.ZERO}]
         total = len(results)
         if paginate:
             results = results[offset : None if limit is None else offset + limit]
@@ -235,19 +251,3 @@ def _texts(value: Any) -> list[str]:
 def _names(value: Any) -> list[str]:
     """Return those of :func:`_texts` that can be in the database."""
     return [text for text in _texts(value) if types.is_name(text)]
-
-
-def _page(frames: list[dataframe.DataFrame], offset: int, limit: int | None) -> list[dataframe.DataFrame]:
-    """Return the frames of the points from *offset* on, at most *limit* points."""
-    last = None if limit is None else offset + limit
-    result = []
-    position = 0
-    for frame in frames:
-        page = dataframe.DataFrame(frame.start, frame.end)
-        for metric, point in frame.iterpoints():
-            if position >= offset and (last is None or position < last):
-                page.add_point(point, metric)
-            position += 1
-        if any(True for _ in page.iterpoints()):
-            result.append(page)
-    return result

@@ -23,12 +23,14 @@ from sqlalchemy import orm
 
 from cloudkitty import amount
 from cloudkitty import dataframe
+from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import engine
 from cloudkitty.db import ledger_models
 from cloudkitty.db import statements
 from cloudkitty.db import types
+from cloudkitty.storage import fields
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.sqlalchemy import windows
@@ -55,6 +57,14 @@ class Sum(NamedTuple):
     price: Decimal
     unpriced: int
     period: tuple[int, int] | None = None
+
+
+class Aggregate(NamedTuple):
+    """A row of a report with columns of a caller's; see :class:`Sum`."""
+
+    values: tuple[Any, ...]
+    columns: tuple[Decimal, ...]
+    period: tuple[int, int] | None
 
 
 #: What adds up: (points, quantity, price, unpriced).
@@ -113,6 +123,98 @@ class Reports:
                 _add(totals, values, part.period, part.sums)
         return _to_sums(totals)
 
+    def aggregate(
+        self,
+        selection: windows.Selection,
+        groupby: Sequence[str],
+        columns: Sequence[fields.Field],
+        by_period: bool,
+        limit: int,
+    ) -> list[Aggregate]:
+        """Return a row like those of :meth:`sum_up`, with the values of *columns*.
+
+        :param limit: how many points may be looked at one by one.
+        :raises BadRequest: there are more.
+        """
+        if not any(column.needs_points for column in columns):
+            return [
+                Aggregate(
+                    row.values, tuple(column.of_sums(row.points, row.qty, row.price) for column in columns), row.period
+                )
+                for row in self.sum_up(selection, groupby, by_period)
+                if row.points
+            ]
+        found: dict[tuple[Any, ...], tuple[tuple[Any, ...], tuple[int, int] | None, list[fields.PointValue]]] = {}
+        words = {word for word in groupby if word in series.CALENDAR}
+        count = 0
+        with self._database.snapshot() as session:
+            for item, begin, point in () if selection.is_impossible else self._points(session, selection):
+                count += 1
+                if count > limit:
+                    raise errors.BadRequest(
+                        'custom_fields: the window holds more than the %d points that may be looked at one by one. '
+                        'Ask for a shorter one, or for sums, counts and means.' % limit
+                    )
+                calendar = windows.calendar_at(begin, words, self._zone)
+                values = tuple(self._value_of(item, word, calendar) for word in groupby)
+                when = (begin, begin + point.length) if by_period else None
+                assert point.price is not None
+                found.setdefault(_key_of(values, when), (values, when, []))[2].append(
+                    fields.PointValue(begin, point.qty, point.price)
+                )
+        return [
+            Aggregate(values, tuple(_evaluate(column, points) for column in columns), when)
+            for values, when, points in sorted(found.values(), key=_order)
+        ]
+
+    def page(
+        self, selection: windows.Selection, offset: int, limit: int | None
+    ) -> tuple[int, list[dataframe.DataFrame]]:
+        """Return how many points there are, and the frames of those from *offset* on, at most *limit* points.
+
+        Only days of which something is shown are read whole.
+        """
+        if selection.is_impossible:
+            return 0, []
+        with self._database.snapshot() as session:
+            counts = self._count_by_day(session, selection)
+            first, days, skipped = 0, [], None
+            for day in sorted(counts):
+                if first + counts[day] > offset and (limit is None or first < offset + limit):
+                    days.append(day)
+                    skipped = first if skipped is None else skipped
+                first += counts[day]
+            frames = self._frames(session, selection, days) if days else []
+        start = offset - (skipped or 0)
+        return first, cut(frames, start, None if limit is None else start + limit)
+
+    def _count_by_day(self, session: orm.Session, selection: windows.Selection) -> dict[int, int]:
+        """Return how many points each day has."""
+        words = {name for name, _ in selection.attributes if name in series.CALENDAR}
+        first, last = (0, 0) if words else selection.window.whole_days
+        edges = [day for day in range(*selection.window.days) if not first <= day < last]
+        names = _scope_names(session, selection.scope_ids)
+        counts: dict[int, int] = collections.Counter()
+        known: dict[int, Found | None] = {}
+        for part in _scope_parts(selection, names):
+            where = [RatedDay.day >= first, RatedDay.day < last, *_of_series(selection, part)]
+            points = sqlalchemy.type_coerce(sqlalchemy.func.sum(RatedDay.points), sqlalchemy.Integer)
+            if not selection.attributes:
+                for day, count in session.execute(
+                    sqlalchemy.select(RatedDay.day, points).where(*where).group_by(RatedDay.day)
+                ):
+                    counts[day] += int(count)
+                continue
+            query = sqlalchemy.select(RatedDay.day, RatedDay.series_id, RatedDay.points).where(*where)
+            rows = session.execute(query).all()
+            self._learn(session, {row[1] for row in rows} - known.keys(), names, selection, known)
+            for day, series_id, count in rows:
+                if known[series_id] is not None:
+                    counts[day] += count
+        for _, begin, _ in self._points(session, selection, days=edges, known=known):
+            counts[begin // period.DAY] += 1
+        return {day: count for day, count in counts.items() if count}
+
     def parts(
         self, session: orm.Session, selection: windows.Selection, groupby: Sequence[str], by_period: bool
     ) -> Iterator[Part]:
@@ -133,18 +235,23 @@ class Reports:
         """Return a frame per scope and period, sorted by begin, end and scope."""
         if selection.is_impossible:
             return []
-        usage: dict[tuple[int, int, str], list[tuple[str, dataframe.DataPoint]]] = collections.defaultdict(list)
         with self._database.snapshot() as session:
-            for item, begin, point in self._points(session, selection):
-                made = dataframe.DataPoint(
-                    item.unit,
-                    point.qty,
-                    point.price,
-                    self._with_calendar(item.groupby, begin),
-                    item.metadata,
-                    item.description,
-                )
-                usage[begin, begin + point.length, item.scope_id].append((item.metric, made))
+            return self._frames(session, selection)
+
+    def _frames(
+        self, session: orm.Session, selection: windows.Selection, days: Sequence[int] | None = None
+    ) -> list[dataframe.DataFrame]:
+        usage: dict[tuple[int, int, str], list[tuple[str, dataframe.DataPoint]]] = collections.defaultdict(list)
+        for item, begin, point in self._points(session, selection, days=days):
+            made = dataframe.DataPoint(
+                item.unit,
+                point.qty,
+                point.price,
+                self._with_calendar(item.groupby, begin),
+                item.metadata,
+                item.description,
+            )
+            usage[begin, begin + point.length, item.scope_id].append((item.metric, made))
         result = []
         for begin, end, scope_id in sorted(usage):
             frame = dataframe.DataFrame(period.from_epoch(begin), period.from_epoch(end))
@@ -393,8 +500,7 @@ def _of_series(selection: windows.Selection, part: list[int] | None) -> list[Any
 
 
 def _add(totals: _Totals, values: tuple[Any, ...], when: tuple[int, int] | None, more: Sums) -> None:
-    # By the typed text of what is no text: 1, 1.0 and True are three values, NaN is one, and a list is one as well.
-    key = (when, *[value if value.__class__ is str else (series.canonical(value),) for value in values])
+    key = _key_of(values, when)
     found = totals.get(key)
     if found is None:
         totals[key] = values, when, list(more)
@@ -409,8 +515,40 @@ def _add(totals: _Totals, values: tuple[Any, ...], when: tuple[int, int] | None,
 def _to_sums(totals: _Totals) -> list[Sum]:
     """Return the rows by their values as text, those of equal values by time."""
     return [
-        Sum(values, row[0], row[1], row[2], row[3], when)
-        for values, when, row in sorted(
-            totals.values(), key=lambda entry: ([(v is not None, str(v)) for v in entry[0]], entry[1] or ())
-        )
+        Sum(values, row[0], row[1], row[2], row[3], when) for values, when, row in sorted(totals.values(), key=_order)
     ]
+
+
+def _key_of(values: tuple[Any, ...], when: tuple[int, int] | None) -> tuple[Any, ...]:
+    """Return what tells rows apart.
+
+    By the typed text of what is no text: 1, 1.0 and True are three values, NaN is one, and a list is one as well.
+    """
+    return (when, *[value if value.__class__ is str else (series.canonical(value),) for value in values])
+
+
+def _order(entry: tuple[tuple[Any, ...], tuple[int, int] | None, Any]) -> Any:
+    values, when, _ = entry
+    return [(value is not None, str(value)) for value in values], when or ()
+
+
+def _evaluate(column: fields.Field, points: Sequence[fields.PointValue]) -> Decimal:
+    if column.needs_points:
+        return column.of_points(points)
+    qty = amount.total(point.qty for point in points)
+    return column.of_sums(len(points), qty, amount.total(point.price for point in points))
+
+
+def cut(frames: Sequence[dataframe.DataFrame], first: int, last: int | None) -> list[dataframe.DataFrame]:
+    """Return the frames of the points ``[first, last)`` of *frames*."""
+    result = []
+    position = 0
+    for frame in frames:
+        page = dataframe.DataFrame(frame.start, frame.end)
+        for metric, point in frame.iterpoints():
+            if position >= first and (last is None or position < last):
+                page.add_point(point, metric)
+            position += 1
+        if any(True for _ in page.iterpoints()):
+            result.append(page)
+    return result

@@ -36,8 +36,9 @@ class SQLAlchemyStorage(driver.SQLAlchemyStorage):
         period: int = 3600,
         scope_key: str = 'project_id',
         zone: datetime.tzinfo = periods.UTC,
+        point_limit: int = 1_000_000,
     ) -> None:
-        super().__init__(database, period, scope_key, zone)
+        super().__init__(database, period, scope_key, zone, point_limit)
         self.reports = reports.Reports(database, scope_key, zone)
 
     def commit(self, commit: base.Commit) -> base.CommitResult:

@@ -17,6 +17,7 @@ import sqlalchemy
 from sqlalchemy import orm
 
 from cloudkitty import amount
+from cloudkitty import dataframe
 from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import exact
@@ -57,6 +58,13 @@ class Reports(reports.Reports):
             when = (begin, begin + point.length) if by_period else None
             found = windows.calendar_at(begin, calendar, self._zone)
             yield reports.Part(item, found, when, (1, point.qty, point.price, 0))
+
+    def page(
+        self, selection: windows.Selection, offset: int, limit: int | None
+    ) -> tuple[int, list[dataframe.DataFrame]]:
+        frames = self.frames(selection)
+        total = sum(1 for frame in frames for _ in frame.iterpoints())
+        return total, reports.cut(frames, offset, None if limit is None else offset + limit)
 
     def _sums(self, session: orm.Session, selection: windows.Selection) -> Iterator[tuple[str, str, Sequence[Any]]]:
         """Yield the sums of rows of one price; the server counts them, and adds up quantities where it is exact."""

@@ -21,6 +21,8 @@ DEFAULTS = {rule.name: rule.check_str for rule in policies.list_rules()}
 ROUTES = {route.name: route for route in [*routes.list_routes(), *routes.list_v2_routes()]}
 #: Routes that show the data of projects: what belongs to another one must never be in their answers.
 FIGURES = ('GET /v1/report/total', 'GET /v1/report/summary', 'GET /v1/storage/dataframes')
+#: The same of v2, which shows everybody no more than his own project, whatever he asks for.
+V2_FIGURES = ('GET /v2/summary', 'GET /v2/dataframes')
 #: How each project can be told in an answer: its id, its resources, its prices.
 MARKS = {'p1': ('p1', '"a"', '0.125', '1.125'), 'p2': ('p2', '"b"'), 'p3': ('p3', '"z"', '33.333')}
 PROJECT = {name: (token['token'].get('project') or {}).get('id') for name, token in deployment.TOKENS.items()}
@@ -69,7 +71,7 @@ def test_every_route_asks_a_rule_and_every_rule_is_asked():
     declared = {name for name in DEFAULTS if ':' in name}
     assert declared - asked == {'info:list_services_info', 'info:get_service_info'}
     shown = {name for name, route in ROUTES.items() if DEFAULTS.get(route.rule) == policies.READER_OR_ADMIN}
-    assert shown == set(FIGURES)
+    assert shown == {*FIGURES, *V2_FIGURES}
 
 
 @pytest.mark.parametrize('name', ROUTES)
@@ -81,7 +83,7 @@ def test_without_a_token_nobody_gets_anywhere(api, name):
 
 
 @pytest.mark.parametrize('caller', CALLERS)
-@pytest.mark.parametrize('name', [name for name in ROUTES if name not in FIGURES])
+@pytest.mark.parametrize('name', [name for name in ROUTES if name not in FIGURES + V2_FIGURES])
 def test_rule_decides(api, name, caller):
     route = ROUTES[name]
     answer = ask(api, route, caller)
@@ -129,6 +131,29 @@ def test_nobody_sees_figures_of_another_project(api, name, project_id, caller):
             assert answer.status_code == 403 or found == [], answer.text
 
 
+@pytest.mark.parametrize('caller', CALLERS)
+@pytest.mark.parametrize('project_id', ['p1', 'p2', 'p3', None])
+@pytest.mark.parametrize('name', V2_FIGURES)
+def test_v2_shows_nobody_more_than_his_own_project(api, name, project_id, caller):
+    query = dict(WINDOW)
+    if project_id:
+        query['filters'] = 'project_id:%s' % project_id
+    if name == 'GET /v2/summary':
+        query['groupby'] = 'project_id,id'
+    answer = ask(api, ROUTES[name], caller, **query)
+    owns = PROJECT[caller] or 'nobody'
+    if not is_allowed(ROUTES[name].rule, caller, PROJECT[caller]) and caller != 'nobody-reader':
+        assert answer.status_code == 403
+        return
+    assert answer.status_code == 200
+    seen = {mark for mark, texts in MARKS.items() if any('"%s"' % text.strip('"') in answer.text for text in texts)}
+    if 'admin' in ROLES[caller]:
+        assert seen == ({project_id} if project_id else set(MARKS))
+    else:
+        assert seen == ({owns} & set(MARKS))
+        assert bool(seen) == bool(answer.json['total'])
+
+
 @pytest.mark.parametrize('rule', sorted(name for name in DEFAULTS if ':' in name))
 def test_policy_file_overrides_every_rule(rule):
     asked = [name for name, route in ROUTES.items() if route.rule == rule]
@@ -146,7 +171,7 @@ def test_policy_file_overrides_every_rule(rule):
 
 
 def window_of(name):
-    return WINDOW if name in FIGURES else {}
+    return WINDOW if name in FIGURES + V2_FIGURES else {}
 
 
 #: What a policy file of CloudKitty 8 may hold, in JSON.

@@ -97,7 +97,14 @@ def test_every_report_is_the_sum_of_its_points(database, data, found):
                     total[0] += 1
                     total[1] = amount.CONTEXT.add(total[1], qty)
                     total[2] = amount.CONTEXT.add(total[2], price)
-        rows = reports.Reports(database, 'project_id', zone).sum_up(selection, groupby, by_period)
+        answers = reports.Reports(database, 'project_id', zone)
+        rows = answers.sum_up(selection, groupby, by_period)
         assert {(*row.values, row.period): [row.points, row.qty, row.price] for row in rows} == expected
         keys = [([(value is not None, str(value)) for value in row.values], row.period or ()) for row in rows]
         assert keys == sorted(keys)
+        offset, limit = data.draw(strategies.integers(0, 10)), data.draw(strategies.none() | strategies.integers(1, 10))
+        frames = answers.frames(selection)
+        count, page = answers.page(selection, offset, limit)
+        assert count == sum(total[0] for total in expected.values())
+        wanted = reports.cut(frames, offset, None if limit is None else offset + limit)
+        assert [frame.as_dict(mutable=True) for frame in page] == [frame.as_dict(mutable=True) for frame in wanted]

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v2/dataframes``: rated points, and those that somebody else rated.
+
+Source: API contract, sections 3.3 and 3.4.
+"""
+
+from collections.abc import Iterable
+import datetime
+from typing import Any
+
+from cloudkitty import amount
+from cloudkitty import dataframe
+from cloudkitty import errors
+from cloudkitty.api import rest
+from cloudkitty.api import types
+from cloudkitty.api.v2 import parameters
+from cloudkitty.api.v2 import resource
+from cloudkitty.api.v2 import summary
+
+
+class NoFrames(errors.NotFound):
+    def __init__(self) -> None:
+        super().__init__('There are no such dataframes.')
+
+
+class Frames(types.Free):
+    """A list of frames."""
+
+    name = 'dataframes'
+
+    def frombasetype(self, value: Any) -> dataframe.DataFrame:
+        return _read_frame(value)
+
+
+@resource.handler(
+    'dataframes:get',
+    query={**summary.WINDOW, 'filters': parameters.Pairs(repeats=False), **parameters.PAGE},
+    owner=summary.own_project,
+)
+def list_frames(
+    begin: datetime.datetime | None,
+    end: datetime.datetime | None,
+    filters: dict[str, list[str]],
+    offset: int,
+    limit: int,
+) -> dict[str, Any]:
+    """Return the points of a window, by period; they are counted, not the frames."""
+    begin, end = summary.window(begin, end)
+    allowed = summary.restrict(filters)
+    if allowed is None:
+        return {'total': 0, 'dataframes': []}
+    found = rest.deployment().storage.retrieve(begin, end, filters=allowed, offset=offset, limit=limit)
+    if not found['total']:
+        raise NoFrames
+    return {'total': found['total'], 'dataframes': _print(found['dataframes'])}
+
+
+@resource.handler(
+    'dataframes:add',
+    body={'dataframes': parameters.Items(Frames(), required=True)},
+    status=204,
+)
+def add_frames(dataframes: list[dataframe.DataFrame]) -> None:
+    """Store points with the prices they come with; all of them or none."""
+    rest.deployment().storage.push(dataframes)
+
+
+def _print(frames: Iterable[dataframe.DataFrame]) -> list[dict[str, Any]]:
+    """Return *frames*, sorted by period, as JSON, those of one period as one."""
+    result: list[dict[str, Any]] = []
+    for frame in frames:
+        when = {'begin': resource.print_instant(frame.start), 'end': resource.print_instant(frame.end)}
+        if not result or result[-1]['period'] != when:
+            result.append({'period': when, 'usage': {}})
+        usage = result[-1]['usage']
+        for metric, point in frame.iterpoints():
+            usage.setdefault(metric, []).append(point.as_dict(mutable=True))
+    return result
+
+
+def _read_frame(value: Any) -> dataframe.DataFrame:
+    """Return the frame of JSON *value*; raise ValueError with what was expected."""
+    members = _take(value, 'a frame', ('period', 'usage'))
+    period = _take(members['period'], 'period', ('begin', 'end'))
+    begin, end = (_read_instant(period[name], 'period.%s' % name) for name in ('begin', 'end'))
+    if not isinstance(members['usage'], dict):
+        raise ValueError('expected usage to be an object')
+    usage = {}
+    for metric, points in members['usage'].items():
+        if not isinstance(points, list):
+            raise ValueError('expected usage.%s to be a list' % types.shorten(metric))
+        usage[metric] = [_read_point(point, 'usage.%s' % types.shorten(metric)) for point in points]
+    return dataframe.DataFrame(begin, end, usage)
+
+
+def _read_instant(value: Any, name: str) -> datetime.datetime:
+    try:
+        return resource.timestamp.frombasetype(value)
+    except ValueError as error:
+        raise ValueError('%s: %s' % (name, error)) from error
+
+
+def _read_point(value: Any, name: str) -> dataframe.DataPoint:
+    members = _take(value, name, ('vol', 'groupby', 'metadata'), ('rating',))
+    vol = _take(members['vol'], name + '.vol', ('unit', 'qty'))
+    rating = _take(members.get('rating', {}), name + '.rating', (), ('price',))
+    if not isinstance(vol['unit'], str):
+        raise ValueError('expected %s.vol.unit to be text' % name)
+    for word in ('groupby', 'metadata'):
+        if not isinstance(members[word], dict):
+            raise ValueError('expected %s.%s to be an object' % (name, word))
+    return dataframe.DataPoint(
+        vol['unit'],
+        _read_amount(vol['qty'], name + '.vol.qty'),
+        _read_amount(rating.get('price', 0), name + '.rating.price'),
+        types.to_float(members['groupby']),
+        types.to_float(members['metadata']),
+    )
+
+
+def _read_amount(value: Any, name: str) -> Any:
+    try:
+        return amount.quantise(types.decimal_number.frombasetype(value))
+    except ValueError as error:
+        raise ValueError('%s: %s' % (name, error)) from error
+
+
+def _take(value: Any, name: str, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
+    """Return *value*, an object with just these members."""
+    if not isinstance(value, dict):
+        raise ValueError('expected %s to be an object' % name)
+    missing = sorted(set(required) - set(value))
+    unknown = sorted(set(value) - set(required) - set(optional))
+    if missing or unknown:
+        word = 'lacks %s' % missing[0] if missing else 'knows no %s' % types.shorten(unknown[0])
+        raise ValueError('%s %s' % (name, word))
+    return value

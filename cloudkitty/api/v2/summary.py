@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v2/summary``: what was used and what it costs, by anything.
+
+Source: API contract, section 3.2.
+"""
+
+import datetime
+import re
+from typing import Any
+
+from cloudkitty import errors
+from cloudkitty import period
+from cloudkitty.api import policy
+from cloudkitty.api import rest
+from cloudkitty.api import types
+from cloudkitty.api.v2 import parameters
+from cloudkitty.api.v2 import resource
+from cloudkitty.storage import base
+from cloudkitty.storage import fields
+
+#: Parameters of a window.
+WINDOW = {'begin': parameters.Single(resource.timestamp), 'end': parameters.Single(resource.timestamp)}
+_TIME_OPTION = re.compile('time-.')
+
+
+def own_project() -> str | None:
+    """Return the project whose data the caller may see; None: everybody's."""
+    caller = rest.caller()
+    return caller.project_id or (None if caller.is_admin else policy.NOBODY)
+
+
+def restrict(filters: dict[str, list[str]]) -> dict[str, list[str]] | None:
+    """Return *filters* with the project that the caller may see in place of any other; None: he may see nothing."""
+    caller = rest.caller()
+    if caller.is_admin:
+        return filters
+    if not caller.project_id:
+        return None
+    return {**filters, rest.deployment().conf.collect.scope_key: [caller.project_id]}
+
+
+def window(
+    begin: datetime.datetime | None, end: datetime.datetime | None
+) -> tuple[datetime.datetime, datetime.datetime]:
+    """Return the window asked for; what is missing is that of the current month, in the deployment's zone."""
+    now, zone = datetime.datetime.now(period.UTC), rest.deployment().zone
+    return begin or period.month_start(now, zone), end or period.next_month_start(now, zone)
+
+
+@resource.handler(
+    'summary:get_summary',
+    query={
+        **WINDOW,
+        'groupby': parameters.Multi(types.text, default=()),
+        'filters': parameters.Pairs(repeats=True),
+        'response_format': parameters.Single(types.Choice('table', 'object'), default='table'),
+        'custom_fields': parameters.Single(types.text),
+        **parameters.PAGE,
+    },
+    owner=own_project,
+)
+def get_summary(
+    begin: datetime.datetime | None,
+    end: datetime.datetime | None,
+    groupby: list[str],
+    filters: dict[str, list[str]],
+    response_format: str,
+    custom_fields: str | None,
+    offset: int,
+    limit: int,
+) -> dict[str, Any]:
+    """Return sums over the points of a window, by the values of *groupby*."""
+    begin, end = window(begin, end)
+    words = _read_words(groupby)
+    chosen = [column.alias for column in fields.parse(custom_fields)]
+    columns = ['begin', 'end', *chosen, *(word for word in words if word != base.BY_PERIOD)]
+    if len(set(columns)) != len(columns):
+        raise errors.BadRequest('groupby: a custom field has the name of a group.')
+    allowed = restrict(filters)
+    found: dict[str, Any] = {'total': 0, 'results': []}
+    if allowed is not None:
+        found = rest.deployment().storage.total(
+            groupby=words,
+            begin=begin,
+            end=end,
+            filters=allowed,
+            custom_fields=custom_fields,
+            offset=offset,
+            limit=limit,
+        )
+    results = [[_print(row[column]) for column in columns] for row in found['results']]
+    if response_format == 'object':
+        return {
+            'total': found['total'],
+            'results': [dict(zip(columns, row, strict=True)) for row in results],
+            'format': 'object',
+        }
+    return {'total': found['total'], 'columns': columns if results else [], 'results': results, 'format': 'table'}
+
+
+def _read_words(groupby: list[str]) -> list[str]:
+    """Return the attributes to group by, each once, with ``time-d`` and the like turned into what they stand for."""
+    words: dict[str, None] = {}
+    for word in groupby:
+        if _TIME_OPTION.match(word) and word not in base.TIME_WORDS:
+            raise errors.BadRequest(
+                'groupby: %s is none of %s.' % (types.shorten(word), ', '.join([base.BY_PERIOD, *base.TIME_WORDS]))
+            )
+        if word in ('begin', 'end'):
+            raise errors.BadRequest('groupby: every row has a begin and an end.')
+        words[base.TIME_WORDS.get(word, word)] = None
+    return list(words)
+
+
+def _print(value: Any) -> Any:
+    if isinstance(value, datetime.datetime):
+        return resource.print_instant(value)
+    return '' if value is None else value
