@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fuzzes the v1 API by its OpenAPI description: a real server, and a client that makes up requests.
+"""Fuzzes the API by its OpenAPI descriptions: a real server, and a client that makes up requests.
 
-usage: tools/fuzz [--requests N] [--seed N] [--database URL]
+usage: tools/fuzz [--version N] [--requests N] [--seed N] [--database URL]
 """
 
 import argparse
@@ -17,20 +17,25 @@ import tempfile
 from cloudkitty.tests.functional.api import deployment
 from cloudkitty.tests.functional.api import test_command
 
-DESCRIPTION = deployment.ROOT / 'doc' / 'source' / 'api' / 'openapi-v1.yaml'
+#: Version of the API to its description.
+DESCRIPTIONS = {
+    version: deployment.ROOT / 'doc' / 'source' / 'api' / ('openapi-v%d.yaml' % version) for version in (1, 2)
+}
 CHECKS = 'not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance'
 #: Requests that are made of an operation beside the random ones, about.
 _OVERHEAD = 25
 
 
-def run(requests, seed, url=None, output=None):
+def run(requests, seed, url=None, output=None, version=1):
     """Make about so many *requests* to an API on database *url* (None: SQLite); return whether all was well.
 
     :param seed: the same one makes the same requests of the same description.
+    :param version: of the API.
     :param output: where the client's words go; None: to ours.
     """
     program = pathlib.Path(sys.executable).with_name('schemathesis')
-    operations = DESCRIPTION.read_text().count('operationId:')
+    description = DESCRIPTIONS[version]
+    operations = description.read_text().count('operationId:')
     examples = max(1, requests // operations - _OVERHEAD)
     api = deployment.Api('noauth', url=url).seed()
     try:
@@ -40,7 +45,7 @@ def run(requests, seed, url=None, output=None):
             directory = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
             done = subprocess.run(
                 [
-                    program, 'run', DESCRIPTION, '--url', 'http://127.0.0.1:%d' % port, '--checks', CHECKS,
+                    program, 'run', description, '--url', 'http://127.0.0.1:%d' % port, '--checks', CHECKS,
                     '--max-examples', str(examples), '--seed', str(seed), '--continue-on-failure', '--no-color',
                     '--suppress-health-check', 'all', '--warnings', 'off', '--workers', '2',
                     '--report', 'ndjson', '--report-ndjson-path', directory / 'report',
@@ -75,13 +80,19 @@ def _visit(value, statuses):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog='tools/fuzz', description='Fuzz the v1 API by its OpenAPI description.')
+    parser = argparse.ArgumentParser(prog='tools/fuzz', description='Fuzz the API by its OpenAPI descriptions.')
+    parser.add_argument('--version', type=int, choices=sorted(DESCRIPTIONS), help='of the API; both by default')
     parser.add_argument('--requests', type=int, default=20000, help='how many requests to make, about')
     parser.add_argument('--seed', type=int, default=random.randrange(10**9), help='of a run to be made again')
     parser.add_argument('--database', help='URL of an empty database; SQLite by default')
     arguments = parser.parse_args()
     print('Seed %d' % arguments.seed, flush=True)
-    return 0 if run(arguments.requests, arguments.seed, arguments.database) else 1
+    versions = [arguments.version] if arguments.version else sorted(DESCRIPTIONS)
+    fine = [
+        run(arguments.requests // len(versions), arguments.seed, arguments.database, version=version)
+        for version in versions
+    ]
+    return 0 if all(fine) else 1
 
 
 if __name__ == '__main__':

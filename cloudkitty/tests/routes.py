@@ -53,14 +53,14 @@ def list_routes() -> list[Route]:
 
 
 def list_v2_routes() -> list[Route]:
-    """Return every route of v2; types of bodies and results are those of JSON."""
+    """Return every route of v2; bodies are what :mod:`parameters` reads, results JSON."""
     return [
         Route(
             method,
             '/v2/%s' % path,
             handler.rule,
             (*re.findall(r'{(\w+)}', path), *handler.query),
-            None if handler.body is None else dict,
+            handler.body,
             None if handler.status == 204 else dict,
             handler.status,
         )

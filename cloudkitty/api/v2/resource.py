@@ -85,10 +85,13 @@ def print_instant(value: datetime.datetime) -> str:
 
 
 class Timestamp(types.Instant):
-    """An instant; parts of a second are dropped."""
+    """An instant that every server and time zone knows; parts of a second are dropped."""
 
     def frombasetype(self, value: Any) -> datetime.datetime:
-        return super().frombasetype(value).replace(microsecond=0)
+        found = super().frombasetype(value).replace(microsecond=0)
+        if not 1000 <= found.year < 9999:
+            raise ValueError('expected a year between 1000 and 9998')
+        return found
 
 
 timestamp = Timestamp()

@@ -41,6 +41,9 @@ ScopeDay = models.ScopeDay
 ScopeMonth = models.ScopeMonth
 SeriesRow = models.SeriesRow
 
+#: A window longer than this, in seconds, is looked at before it is taken apart by day.
+_LONG = 62 * period.DAY
+
 #: What tells rows of a report apart, to the row's values, period and sums.
 _Totals = dict[tuple[Any, ...], tuple[tuple[Any, ...], tuple[int, int] | None, list[Any]]]
 
@@ -177,6 +180,7 @@ class Reports:
         if selection.is_impossible:
             return 0, []
         with self._database.snapshot() as session:
+            selection = self._clamp(session, selection)
             counts = self._count_by_day(session, selection)
             first, days, skipped = 0, [], None
             for day in sorted(counts):
@@ -187,6 +191,19 @@ class Reports:
             frames = self._frames(session, selection, days) if days else []
         start = offset - (skipped or 0)
         return first, cut(frames, start, None if limit is None else start + limit)
+
+    def _clamp(self, session: orm.Session, selection: windows.Selection) -> windows.Selection:
+        """Return *selection* with a long window cut to the days of which there is something: others cost as much."""
+        window = selection.window
+        if window.end - window.begin <= _LONG:
+            return selection
+        first, last = session.execute(
+            sqlalchemy.select(sqlalchemy.func.min(ScopeDay.day), sqlalchemy.func.max(ScopeDay.day))
+        ).one()
+        begin, end = (0, 0) if first is None else (first * period.DAY, (last + 1) * period.DAY + windows.LONGEST_FRAME)
+        begin = max(begin, window.begin)
+        cut_window = dataclasses.replace(window, begin=begin, end=max(begin, min(end, window.end)))
+        return dataclasses.replace(selection, window=cut_window)
 
     def _count_by_day(self, session: orm.Session, selection: windows.Selection) -> dict[int, int]:
         """Return how many points each day has."""
@@ -219,6 +236,7 @@ class Reports:
         self, session: orm.Session, selection: windows.Selection, groupby: Sequence[str], by_period: bool
     ) -> Iterator[Part]:
         """Yield what adds up to the report."""
+        selection = self._clamp(session, selection)
         words = {word for word in (*groupby, *(name for name, _ in selection.attributes)) if word in series.CALENDAR}
         stretches, edges = windows.split_days(selection.window, words, self._zone, by_period)
         others = {word for word in (*groupby, *(name for name, _ in selection.attributes)) if word not in words}
