@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every v1 command of python-cloudkittyclient against the command ``cloudkitty-api``, and its library.
+"""The commands of python-cloudkittyclient against the command ``cloudkitty-api``, and its library.
 
 Source: API contract, section 6.2.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -30,9 +31,10 @@ class Client:
     """The client's environment, in which *flavour* is the command that is run.
 
     :param flavour: ``cloudkitty``, or ``openstack rating``.
+    :param version: of the API.
     """
 
-    def __init__(self, flavour, environment):
+    def __init__(self, flavour, environment, version=1):
         self._flavour = flavour.split()
         kept = {name: value for name, value in os.environ.items() if not name.startswith('OS_')}
         self._process = subprocess.Popen(
@@ -41,7 +43,7 @@ class Client:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**kept, **environment, 'PYTHONWARNINGS': 'ignore', 'OS_RATING_API_VERSION': '1'},
+            env={**kept, **environment, 'PYTHONWARNINGS': 'ignore', 'OS_RATING_API_VERSION': str(version)},
         )
 
     def ask(self, *line):
@@ -134,6 +136,53 @@ def test_every_command_works_without_authentication(noauth_server, flavour):
         assert sorted(row['Tenant ID'] for row in client('report tenant list', *WINDOW)) == ['p1', 'p2']
         frames = client('dataframes get', *WINDOW, '-p', 'p1', '-r', 'image.size')
         assert [(row['Project ID'], row['Resources'][0]['rating']) for row in frames] == [('p1', '0.125')]
+
+
+@pytest.mark.parametrize('flavour', FLAVOURS)
+def test_commands_of_v2_work_without_authentication(noauth_server, flavour, tmp_path):
+    with Client(flavour, noauth_server, 2) as client:
+        rows = client('summary get', *WINDOW, '-g', 'project_id', '-g', 'type', '--filter', 'project_id:p1')
+        assert [(row['Type'], row['Qty'], row['Rate'], row['Project id']) for row in rows] == [
+            ('image.size', 2.5, 0.125, 'p1'),
+            ('instance', 2, 1, 'p1'),
+        ]
+        frames = client('dataframes get', *WINDOW, '--filter', 'type:image.size')
+        assert [row['Begin'] for row in frames] == ['2026-06-01T00:00:00+00:00']
+        point = {
+            'vol': {'unit': 'u', 'qty': 1},
+            'rating': {'price': 3},
+            'groupby': {'project_id': 'p7'},
+            'metadata': {},
+        }
+        period = {'begin': '2026-06-01T00:00:00', 'end': '2026-06-01T01:00:00'}
+        path = tmp_path / 'frames.json'
+        path.write_text(json.dumps({'dataframes': [{'period': period, 'usage': {'fee': [point]}}]}))
+        client.silently('dataframes add', str(path))
+        assert [row['Rate'] for row in client('summary get', *WINDOW, '--filter', 'type:fee')] == [3]
+        walk_through_scopes(client)
+        assert {row['Module']: row['Enabled'] for row in client('module list')}['noop']
+        assert client('module enable', 'hashmap') == [{'Module': 'hashmap', 'Enabled': True, 'Priority': 1}]
+        assert client('module set priority', 'hashmap', '7') == [{'Module': 'hashmap', 'Enabled': True, 'Priority': 7}]
+        assert client('module get', 'hashmap') == [{'Module': 'hashmap', 'Enabled': True, 'Priority': 7}]
+        client('module set priority', 'hashmap', '1')
+        assert client('module disable', 'hashmap') == [{'Module': 'hashmap', 'Enabled': False, 'Priority': 1}]
+
+
+def walk_through_scopes(client):
+    rows = client('scope state get', '--scope-id', 'p1', '--scope-id', 'p2')
+    assert [(row['Scope ID'], row['Collector'], row['State']) for row in rows] == [
+        ('p1', 'gnocchi', '2026-06-01T01:00:00+00:00'),
+        ('p2', 'gnocchi', '2026-06-01T01:00:00+00:00'),
+    ]
+    client.silently('scope state reset', '2026-06-01T00:00:00', '--scope-id', 'p1')
+    assert client('scope state get', '--scope-id', 'p1')[0]['State'] == '2026-06-01T00:00:00+00:00'
+    with pytest.raises(Refused, match='404'):
+        client('scope state get', '--scope-id', 'nope')
+    # The client makes its exit status of the answer.
+    with contextlib.suppress(Refused):
+        client.silently('scope patch', '-id', 'p2', '--active', 'false')
+    with pytest.raises(Refused, match='404'):
+        client.silently('scope state reset', '2026-06-01T00:00:00', '--scope-id', 'p2')
 
 
 @pytest.mark.parametrize('flavour', FLAVOURS)
