@@ -43,7 +43,7 @@ def list_frames(
     filters: dict[str, list[str]],
     offset: int,
     limit: int,
-) -> dict[str, Any]:
+) -> dict[str, Any] | resource.Table:
     """Return the points of a window, by period; they are counted, not the frames."""
     begin, end = summary.window(begin, end)
     allowed = summary.restrict(filters)
@@ -52,6 +52,8 @@ def list_frames(
     found = rest.deployment().storage.retrieve(begin, end, filters=allowed, offset=offset, limit=limit)
     if not found['total']:
         raise NoFrames
+    if resource.wants_table():
+        return _tabulate(found['dataframes'])
     return {'total': found['total'], 'dataframes': _print(found['dataframes'])}
 
 
@@ -76,6 +78,23 @@ def _print(frames: Iterable[dataframe.DataFrame]) -> list[dict[str, Any]]:
         for metric, point in frame.iterpoints():
             usage.setdefault(metric, []).append(point.as_dict(mutable=True))
     return result
+
+
+def _tabulate(frames: Iterable[dataframe.DataFrame]) -> resource.Table:
+    """Return a row per point, with a column for each attribute that any of them has."""
+    points = [(frame, metric, point) for frame in frames for metric, point in frame.iterpoints()]
+    kinds = ('groupby', 'metadata')
+    names = [(kind, name) for kind in kinds for name in sorted({n for p in points for n in getattr(p[2], kind)})]
+    rows = [
+        [
+            *(resource.print_instant(instant) for instant in (frame.start, frame.end)),
+            *(metric, point.unit, point.qty, point.price),
+            *(getattr(point, kind).get(name) for kind, name in names),
+        ]
+        for frame, metric, point in points
+    ]
+    columns = ['begin', 'end', 'type', 'unit', 'qty', 'price', *('%s.%s' % pair for pair in names)]
+    return resource.Table(columns, rows)
 
 
 def _read_frame(value: Any) -> dataframe.DataFrame:

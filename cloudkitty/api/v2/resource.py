@@ -7,25 +7,71 @@ A handler is a function under :func:`handler`, which names the policy rule and w
     def list_scopes(scope_id, offset, limit): ...
 
 Segments of the path come first, then the members of the query or the body, by name. What it returns is the JSON of the
-answer; with status 204 there is none. The policy is asked before anything is said about the parameters.
+answer, or a :class:`Table`; with status 204 there is none. The policy is asked before anything is said about the
+parameters.
 
 Source: API contract, section 1.8.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
+from collections.abc import Sequence
+import csv
 import dataclasses
 import datetime
 from decimal import Decimal
+import io
 import json
 from typing import Any
 
+import pecan
+
+from cloudkitty import amount
 from cloudkitty import errors
 from cloudkitty.api import rest
 from cloudkitty.api import types
 from cloudkitty.api.v2 import parameters
 
 JSON = 'application/json'
+CSV = 'text/csv'
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """An answer in CSV: one header line, amounts with every digit.
+
+    :param rows: a value per column.
+    """
+
+    columns: Sequence[str]
+    rows: Iterable[Sequence[Any]]
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield the text in parts."""
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(self.columns)
+        for number, row in enumerate(self.rows, 1):
+            writer.writerow([_to_text(value) for value in row])
+            if number % 1000 == 0:
+                yield text.getvalue().encode()
+                text.seek(0)
+                text.truncate()
+        yield text.getvalue().encode()
+
+
+def _to_text(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ''
+    return amount.to_text(value) if isinstance(value, Decimal) else json.dumps(value, default=_encode)
+
+
+def wants_table() -> bool:
+    """Return whether the caller prefers CSV to JSON."""
+    offers = pecan.request.accept.acceptable_offers([JSON, CSV])
+    return bool(offers) and offers[0][0] == CSV
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +100,9 @@ class Handler:
         response.status = self.status
         if self.status == 204:
             response.content_type = None
+        elif isinstance(found, Table):
+            response.content_type, response.charset = CSV, 'UTF-8'
+            response.app_iter = found.lines()
         else:
             response.body = json.dumps(found, default=_encode).encode()
 

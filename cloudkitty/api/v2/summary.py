@@ -68,7 +68,7 @@ def get_summary(
     custom_fields: str | None,
     offset: int,
     limit: int,
-) -> dict[str, Any]:
+) -> dict[str, Any] | resource.Table:
     """Return sums over the points of a window, by the values of *groupby*."""
     begin, end = window(begin, end)
     words = _read_words(groupby)
@@ -89,6 +89,8 @@ def get_summary(
             limit=limit,
         )
     results = [[_print(row[column]) for column in columns] for row in found['results']]
+    if resource.wants_table():
+        return resource.Table(columns, results)
     if response_format == 'object':
         return {
             'total': found['total'],

@@ -41,8 +41,10 @@ class Reports(reports.Reports):
 
     def scopes(self, window: windows.Window) -> list[str]:
         with self._database.snapshot() as session:
-            owner = exact.exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), statements.dialect_of(session))
-            query = sqlalchemy.select(owner).where(*_in_window(window), Frame.res_type != table.NO_DATA).distinct()
+            dialect = statements.dialect_of(session)
+            owner = exact.exactly(sqlalchemy.func.coalesce(Frame.tenant_id, ''), dialect)
+            has_data = ~exact.is_one_of(Frame.res_type, [table.NO_DATA], dialect)
+            query = sqlalchemy.select(owner).where(*_in_window(window), has_data).distinct()
             return sorted(exact.to_text(found) for found in session.scalars(query))
 
     def parts(
@@ -169,7 +171,7 @@ def _in_window(window: windows.Window) -> list[Any]:
 
 def _conditions(selection: windows.Selection) -> Iterator[list[Any]]:
     """Yield conditions that together let through the rows of *selection*, and on MariaDB some others."""
-    conditions = [*_in_window(selection.window), Frame.res_type != table.NO_DATA]
+    conditions = _in_window(selection.window)
     if selection.metrics is not None:
         conditions.append(Frame.res_type.in_(sorted(selection.metrics)))
     if selection.scope_ids is None:
@@ -180,6 +182,8 @@ def _conditions(selection: windows.Selection) -> Iterator[list[Any]]:
 
 
 def _is_selected(selection: windows.Selection, scope_id: str, metric: str) -> bool:
-    return (selection.scope_ids is None or scope_id in selection.scope_ids) and (
-        selection.metrics is None or metric in selection.metrics
+    return (
+        metric != table.NO_DATA
+        and (selection.scope_ids is None or scope_id in selection.scope_ids)
+        and (selection.metrics is None or metric in selection.metrics)
     )

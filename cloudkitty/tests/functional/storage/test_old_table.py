@@ -183,6 +183,12 @@ def test_names_that_differ_in_case_stay_apart(storage, database):
     assert [found['tenant_id'] for found in rows(database)] == ['P']
 
 
+def test_a_metric_may_be_called_almost_like_nothing(storage, database):
+    insert(database, row(res_type='_no_data_'), row(res_type='_NO_DATA_', scope_id='q'))
+    assert [(line['type'], line['qty']) for line in total(storage, 'type')] == [('_no_data_', Decimal('1.5'))]
+    assert storage.get_tenants(*samples.window()) == ['p']
+
+
 def test_a_push_of_nothing_is_a_row_that_says_so(storage, database):
     begin, end = samples.window(hours=1)
     storage.push([dataframe.DataFrame(begin, end)], 'p')
