@@ -120,8 +120,10 @@ def read(session: orm.Session, begin: int, end: int, *conditions: Any) -> Iterat
     seconds = _Cache(_to_second)
     quantities = _Cache(to_decimal)
     prices = _Cache(lambda value: to_price(value, dialect))
-    # Of the connection: a session looks at every row for objects.
-    for chunk in session.connection().execute(query).partitions(5000):
+    # Of the cursor: a session looks at every row for objects, and a result makes one of every row.
+    result = session.connection().execute(query)
+    cursor: Any = result.cursor
+    while chunk := cursor.fetchmany(5000):
         if dialect == 'mysql':
             for (text,) in chunk:
                 id_, first, last, qty, rate, key = text.split(' ', 5)
@@ -130,6 +132,7 @@ def read(session: orm.Session, begin: int, end: int, *conditions: Any) -> Iterat
             for id_, first, last, qty, rate, scope_id, metric, unit, desc in chunk:
                 key = (scope_id, metric, unit, desc)
                 yield key, (id_, seconds[first], seconds[last], quantities[qty], prices[rate])
+    result.close()
 
 
 class _Cache(dict[Any, Any]):
