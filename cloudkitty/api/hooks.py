@@ -56,6 +56,7 @@ class ContextHook(hooks.PecanHook):
         request.deployment = self._deployment
         request.context = caller
         _check_content_type(request)
+        _check_size(request, self._deployment.conf.api.max_body_size)
 
 
 def _check_content_type(request: Any) -> None:
@@ -70,6 +71,15 @@ def _check_content_type(request: Any) -> None:
         is_known = False
     if not is_known or request.content_type not in (*rest.JSON_TYPES, rest.FORM_TYPE):
         raise rest.UnsupportedMediaType('Content-Type must be application/json.')
+
+
+def _check_size(request: Any, limit: int) -> None:
+    """Refuse a body that is too large, unread if it says how large it is."""
+    if request.content_length is None and request.is_body_readable:
+        # It comes in chunks; now the length is known.
+        request.make_body_seekable()
+    if (request.content_length or 0) > limit:
+        raise rest.BodyTooLarge(limit)
 
 
 class FaultHook(hooks.PecanHook):

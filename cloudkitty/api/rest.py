@@ -65,6 +65,13 @@ class UnsupportedMediaType(errors.BadRequest):
     code = 415
 
 
+class BodyTooLarge(errors.BadRequest):
+    code = 413
+
+    def __init__(self, limit: int) -> None:
+        super().__init__('The body has more than %d bytes, [api] max_body_size.' % limit)
+
+
 class Controller(rest.RestController):
     """A resource. Names that begin with an underscore are no part of any URL."""
 

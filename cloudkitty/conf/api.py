@@ -7,6 +7,12 @@ GROUP = 'api'
 OPTS = [
     cfg.HostAddressOpt('host_ip', default='0.0.0.0', help='Address that cloudkitty-api listens on by itself.'),
     cfg.PortOpt('port', default=8889, help='Port that cloudkitty-api listens on by itself.'),
+    cfg.IntOpt(
+        'max_body_size',
+        default=64 * 2**20,
+        min=1024,
+        help='How many bytes the body of a request may have, such as dataframes that are pushed; others get 413.',
+    ),
     cfg.BoolOpt('pecan_debug', default=False, help='Show tracebacks of the API to its callers. For development only.'),
 ]
 

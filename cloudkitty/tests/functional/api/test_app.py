@@ -2,6 +2,7 @@
 """How the API is put together: files, options, policy, and what it does on bad days."""
 
 import datetime
+import io
 import logging
 import pathlib
 import subprocess
@@ -236,6 +237,25 @@ def test_what_nobody_foresaw_is_not_told_to_the_caller(noauth, caplog):
     logging.getLogger(hooks.__name__).removeHandler(caplog.handler)
     (record,) = [record for record in caplog.records if record.name == 'cloudkitty.api.hooks']
     assert record.levelname == 'ERROR' and 'SELECT secret' in str(record.exc_info[1])
+
+
+def test_bodies_that_are_too_large_are_refused(make_api):
+    api = make_api('noauth', collect='[api]\nmax_body_size = 2000')
+    answer = ask(api, '/v2/dataframes', 'POST', {'dataframes': ['x' * 2000]})
+    assert (answer.status_code, answer.json) == (
+        413,
+        {'message': 'The body has more than 2000 bytes, [api] max_body_size.'},
+    )
+    answer = ask(api, '/v1/rating/quote', 'POST', {'resources': ['x' * 2000]})
+    assert (answer.status_code, answer.json['faultcode']) == (413, 'Client')
+    assert ask(api, '/v1/rating/quote', 'POST', {'resources': []}).status_code == 200
+    for length, status in ((3000, 413), (10, 400)):
+        request = webob.Request.blank('/v2/dataframes', method='POST', content_type='application/json')
+        request.body_file = io.BytesIO(b'x' * length)
+        request.content_length = None
+        request.environ['wsgi.input_terminated'] = True
+        request.headers['Transfer-Encoding'] = 'chunked'
+        assert request.get_response(api.application).status_code == status
 
 
 def test_tracebacks_are_shown_to_developers(make_api):
