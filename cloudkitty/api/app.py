@@ -27,6 +27,7 @@ from cloudkitty.api import hooks
 from cloudkitty.api import middleware
 from cloudkitty.api import policy
 from cloudkitty.api import root
+from cloudkitty.api.v1 import rating
 from cloudkitty.db import engine
 from cloudkitty.rating import chain
 
@@ -136,6 +137,7 @@ def make_deployment(conf: Any) -> context.Deployment:
 
 def make_app(deployment: context.Deployment) -> Any:
     """Return the application without filters for *deployment*."""
+    rating.load_controllers()
     # What it logs as an ERROR is the caller's: types that it cannot accept, text that is not UTF-8.
     logging.getLogger('pecan.core').setLevel(logging.CRITICAL)
     application = pecan.Pecan(

@@ -17,6 +17,7 @@ import wsme.types
 from cloudkitty import amount
 from cloudkitty import errors
 from cloudkitty import period
+from cloudkitty import plugins
 from cloudkitty.api import rest
 from cloudkitty.api import types
 from cloudkitty.db import rule_revision
@@ -132,6 +133,20 @@ class RatingController(rest.Controller):
         found = rest.deployment()
         found.database.repeat(rule_revision.bump)
         found.notifier.cast('reload_modules', namespace='rating', version='1.1', fanout=True)
+
+
+def load_controllers() -> None:
+    """Import what every installed module names as its controller.
+
+    To be called before there are threads: WSME parses the source of the types in them, and Python 3.11 cannot do that
+    in two threads at once.
+    """
+    for name, module in plugins.load_all(chain.NAMESPACE).items():
+        try:
+            load_controller(getattr(module, 'config_controller', None) or ModuleConfigController)
+        except Exception:
+            # Whoever asks for it is told.
+            LOG.exception('The controller of rating module %s cannot be imported.', name)
 
 
 def load_controller(controller: Any) -> Any:

@@ -239,6 +239,13 @@ def test_what_nobody_foresaw_is_not_told_to_the_caller(noauth, caplog):
     assert record.levelname == 'ERROR' and 'SELECT secret' in str(record.exc_info[1])
 
 
+def test_controllers_of_modules_are_imported_before_there_are_threads(make_api, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(rating, 'load_controller', loaded.append)
+    assert make_api('noauth').application
+    assert {'cloudkitty.api.v1.hashmap', 'cloudkitty.api.v1.pyscripts'} <= {str(name).split(':')[0] for name in loaded}
+
+
 def test_bodies_that_are_too_large_are_refused(make_api):
     api = make_api('noauth', collect='[api]\nmax_body_size = 2000')
     answer = ask(api, '/v2/dataframes', 'POST', {'dataframes': ['x' * 2000]})
