@@ -14,6 +14,7 @@ from typing import Any
 
 from oslo_db import exception as db_exc
 from oslo_log import log
+from oslo_middleware import sizelimit
 from pecan import hooks
 import sqlalchemy
 from webob import acceptparse
@@ -74,10 +75,9 @@ def _check_content_type(request: Any) -> None:
 
 
 def _check_size(request: Any, limit: int) -> None:
-    """Refuse a body that is too large, unread if it says how large it is."""
+    """Refuse a body that is too large, unread if it says how large it is; one in chunks as soon as it is."""
     if request.content_length is None and request.is_body_readable:
-        # It comes in chunks; now the length is known.
-        request.make_body_seekable()
+        request.body_file = sizelimit.LimitingReader(request.body_file, limit)
     if (request.content_length or 0) > limit:
         raise rest.BodyTooLarge(limit)
 

@@ -323,7 +323,7 @@ def convert(datatype: Any, value: Any, name: str) -> Any:
     if isinstance(datatype, wsme.types.ArrayType):
         if not isinstance(value, list):
             raise errors.BadRequest('%s: expected a list.' % name)
-        return [_convert_item(datatype.item_type, item, '%s[%d]' % (name, index)) for index, item in enumerate(value)]
+        return [convert_item(datatype.item_type, item, '%s[%d]' % (name, index)) for index, item in enumerate(value)]
     if isinstance(datatype, wsme.types.DictType):
         if not isinstance(value, dict):
             raise errors.BadRequest('%s: expected an object.' % name)
@@ -334,7 +334,8 @@ def convert(datatype: Any, value: Any, name: str) -> Any:
         raise errors.BadRequest('%s: %s, not %s.' % (name, error, types.shorten(value))) from error
 
 
-def _convert_item(datatype: Any, value: Any, name: str) -> Any:
+def convert_item(datatype: Any, value: Any, name: str) -> Any:
+    """Return :func:`convert` of something that is given, so that it must not be null."""
     if value is None:
         raise errors.BadRequest('%s: null makes no sense here.' % name)
     return convert(datatype, value, name)

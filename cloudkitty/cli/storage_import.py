@@ -65,12 +65,13 @@ def run(conf: Any, database: engine.Database) -> None:
     definitions = metrics_file.load(conf.collect.metrics_conf, conf.collect.scope_key).metrics
     zone = options.zone(conf)
     found = plan.make(database)
-    if conf.again and not conf.dry_run:
+    if conf.again:
         with database.reader() as session:
             begins = {*found.broken, *plan.list_left_out(session)}
-        LOG.info('The rows of %d begins are imported anew.', len(begins))
-        pieces.forget(database, begins)
-        found = plan.make(database)
+        LOG.info('The rows of %d begins are imported anew%s.', len(begins), ', but not now' if conf.dry_run else '')
+        if not conf.dry_run:
+            pieces.forget(database, begins)
+            found = plan.make(database)
     LOG.info('rated_data_frames holds %d rows, %d of them are to be imported.', found.total, found.count)
     outcome = import_all(database, found, definitions, zone, conf.dry_run)
     _tell(outcome)

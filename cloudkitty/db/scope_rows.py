@@ -23,6 +23,7 @@ from cloudkitty.db import exact
 from cloudkitty.db import models
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
+from cloudkitty.db import types
 
 State = models.State
 
@@ -71,7 +72,8 @@ def find(
     query = sqlalchemy.select(State).order_by(State.id).offset(offset).limit(limit)
     for name, values in wanted.items():
         if values is not None:
-            query = query.where(exact.is_one_of(COLUMNS[name], _storable(values, database), database.dialect))
+            storable = [value for value in values if scopes.is_storable(database, value)]
+            query = query.where(exact.is_one_of(COLUMNS[name], storable, database.dialect))
     if active is not None:
         query = query.where(State.active.in_(sorted(set(active))))
     with database.reader() as session:
@@ -80,8 +82,8 @@ def find(
 
 def create(database: engine.Database, owner: scope.Scope, last_processed: datetime.datetime, active: bool) -> Found:
     """Make a row and its guard; raise ScopeExists for an id that any row has."""
-    if not _storable([owner.id], database):
-        raise errors.BadRequest('The scope id %s cannot be stored.' % owner.id)
+    if not types.is_name(owner.id) or not scopes.is_storable(database, owner.id):
+        raise errors.BadRequest('scope_id: %s cannot be stored.' % ascii(owner.id))
     now = datetime.datetime.now(period.UTC)
 
     def run(session: orm.Session) -> Found:
@@ -147,11 +149,6 @@ def _list_rows(session: orm.Session, scope_id: str) -> list[State]:
         exact.is_one_of(State.identifier, [scope_id], statements.dialect_of(session))
     )
     return list(session.scalars(query.order_by(State.id).with_for_update()))
-
-
-def _storable(scope_ids: Collection[str], database: engine.Database) -> list[str]:
-    """Return those of *scope_ids* that the table may hold; MySQL's of old takes nothing outside the basic plane."""
-    return [text for text in scope_ids if database.dialect != 'mysql' or max(text, default='') <= '\uffff']
 
 
 def _to_found(row: State) -> Found:

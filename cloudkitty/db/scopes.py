@@ -11,7 +11,6 @@ from oslo_log import log
 import sqlalchemy
 from sqlalchemy import orm
 
-from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import scope
 from cloudkitty.db import engine
@@ -49,9 +48,7 @@ def ensure(
     :param length: of a period, in seconds.
     """
     wanted = sorted(set(scope_ids))
-    if database.dialect == 'mysql':
-        # The states' table of old takes no others there, not even to look for.
-        wanted = [scope_id for scope_id in wanted if max(scope_id, default='') <= '\uffff']
+    wanted = [scope_id for scope_id in wanted if is_storable(database, scope_id)]
     now = datetime.datetime.now(period.UTC)
 
     def run(session: orm.Session) -> None:
@@ -93,6 +90,11 @@ def ensure(
         statements.insert_or_ignore(session, State, fresh)
 
     database.repeat(run)
+
+
+def is_storable(database: engine.Database, scope_id: str) -> bool:
+    """Return whether the states' table of old takes *scope_id*: on MySQL no others, not even to look for."""
+    return database.dialect != 'mysql' or max(scope_id, default='') <= '\uffff'
 
 
 def ensure_guards(session: orm.Session, scope_ids: Iterable[str]) -> dict[str, int]:
@@ -240,26 +242,6 @@ def set_clocks(session: orm.Session, clocks: dict[scope.Scope, datetime.datetime
                     .where(*_is(identity), State.identifier.in_(part))
                     .values(last_processed_timestamp=period.to_naive(clock))
                 )
-
-
-def set_active(database: engine.Database, owner: scope.Scope, active: bool, now: datetime.datetime) -> None:
-    """Switch rating of *owner* on or off as of *now*; raise ScopeNotFound."""
-
-    def run(session: orm.Session) -> None:
-        guards = guard_ids(session, [owner.id])
-        lock(session, guards.values())
-        identity = Identity(owner.key, owner.fetcher, owner.collector)
-        row = session.scalars(
-            sqlalchemy.select(State).where(*_is(identity), State.identifier == owner.id).with_for_update()
-        ).one_or_none()
-        if row is None:
-            raise errors.ScopeNotFound(owner.id)
-        if row.active != active:
-            row.active = active
-            row.scope_activation_toggle_date = period.to_naive(now).replace(microsecond=0)
-            advance(session, guards.values())
-
-    database.repeat(run)
 
 
 def _by_identity(scopes: Iterable[scope.Scope]) -> dict[Identity, list[str]]:

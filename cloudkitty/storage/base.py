@@ -150,15 +150,13 @@ class BaseStorage(abc.ABC):
         :param filters: ``{scope key: scope id or list of them}``; None for every scope.
         """
 
+    @abc.abstractmethod
     def erase(self, session: orm.Session, guards: Mapping[str, int], begin: int, end: int, who: str | None) -> None:
         """Delete what was collected of the scopes of *guards*, which *session* has locked, in ``[begin, end)``.
-
-        A storage outside the database deletes at once.
 
         :param guards: {scope id: guard id}.
         :param who: asked for it.
         """
-        raise NotImplementedError
 
     @abc.abstractmethod
     def total(

@@ -142,8 +142,10 @@ def load_controllers() -> None:
     in two threads at once.
     """
     for name, module in plugins.load_all(chain.NAMESPACE).items():
+        controller = getattr(module, 'config_controller', None)
         try:
-            load_controller(getattr(module, 'config_controller', None) or ModuleConfigController)
+            if controller is not None:
+                load_controller(controller)
         except Exception:
             # Whoever asks for it is told.
             LOG.exception('The controller of rating module %s cannot be imported.', name)

@@ -8,14 +8,13 @@ from collections.abc import Iterable
 import datetime
 from typing import Any
 
-from cloudkitty import amount
 from cloudkitty import dataframe
 from cloudkitty import errors
 from cloudkitty.api import rest
 from cloudkitty.api import types
+from cloudkitty.api.v2 import figures
 from cloudkitty.api.v2 import parameters
 from cloudkitty.api.v2 import resource
-from cloudkitty.api.v2 import summary
 
 
 class NoFrames(errors.NotFound):
@@ -23,10 +22,10 @@ class NoFrames(errors.NotFound):
         super().__init__('There are no such dataframes.')
 
 
-class Frames(types.Free):
-    """A list of frames."""
+class Frame(types.Free):
+    """A frame of somebody's who rates by himself."""
 
-    name = 'dataframes'
+    name = 'dataframe'
 
     def frombasetype(self, value: Any) -> dataframe.DataFrame:
         return _read_frame(value)
@@ -34,8 +33,8 @@ class Frames(types.Free):
 
 @resource.handler(
     'dataframes:get',
-    query={**summary.WINDOW, 'filters': parameters.Pairs(repeats=False), **parameters.PAGE},
-    owner=summary.own_project,
+    query={**figures.WINDOW, 'filters': parameters.Pairs(repeats=False), **parameters.PAGE},
+    owner=figures.own_project,
 )
 def list_frames(
     begin: datetime.datetime | None,
@@ -45,8 +44,7 @@ def list_frames(
     limit: int,
 ) -> dict[str, Any] | resource.Table:
     """Return the points of a window, by period; they are counted, not the frames."""
-    begin, end = summary.window(begin, end)
-    allowed = summary.restrict(filters)
+    allowed = figures.restrict(filters)
     if allowed is None:
         return {'total': 0, 'dataframes': []}
     found = rest.deployment().storage.retrieve(begin, end, filters=allowed, offset=offset, limit=limit)
@@ -59,7 +57,7 @@ def list_frames(
 
 @resource.handler(
     'dataframes:add',
-    body={'dataframes': parameters.Items(Frames(), required=True)},
+    body={'dataframes': parameters.Items(Frame(), required=True)},
     status=204,
 )
 def add_frames(dataframes: list[dataframe.DataFrame]) -> None:
@@ -98,10 +96,13 @@ def _tabulate(frames: Iterable[dataframe.DataFrame]) -> resource.Table:
 
 
 def _read_frame(value: Any) -> dataframe.DataFrame:
-    """Return the frame of JSON *value*; raise ValueError with what was expected."""
+    """Return the frame of JSON *value*; raise ValueError that names the member and says what was expected.
+
+    :meth:`dataframe.DataFrame.from_dict` names it behind the whole of its input, which may be megabytes.
+    """
     members = _take(value, 'a frame', ('period', 'usage'))
     period = _take(members['period'], 'period', ('begin', 'end'))
-    begin, end = (_read_instant(period[name], 'period.%s' % name) for name in ('begin', 'end'))
+    begin, end = (_convert(resource.timestamp, period[name], 'period.%s' % name) for name in ('begin', 'end'))
     if not isinstance(members['usage'], dict):
         raise ValueError('expected usage to be an object')
     usage = {}
@@ -110,13 +111,6 @@ def _read_frame(value: Any) -> dataframe.DataFrame:
             raise ValueError('expected usage.%s to be a list' % types.shorten(metric))
         usage[metric] = [_read_point(point, 'usage.%s' % types.shorten(metric)) for point in points]
     return dataframe.DataFrame(begin, end, usage)
-
-
-def _read_instant(value: Any, name: str) -> datetime.datetime:
-    try:
-        return resource.timestamp.frombasetype(value)
-    except ValueError as error:
-        raise ValueError('%s: %s' % (name, error)) from error
 
 
 def _read_point(value: Any, name: str) -> dataframe.DataPoint:
@@ -130,16 +124,16 @@ def _read_point(value: Any, name: str) -> dataframe.DataPoint:
             raise ValueError('expected %s.%s to be an object' % (name, word))
     return dataframe.DataPoint(
         vol['unit'],
-        _read_amount(vol['qty'], name + '.vol.qty'),
-        _read_amount(rating.get('price', 0), name + '.rating.price'),
+        _convert(types.decimal_number, vol['qty'], name + '.vol.qty'),
+        _convert(types.decimal_number, rating.get('price', 0), name + '.rating.price'),
         types.to_float(members['groupby']),
         types.to_float(members['metadata']),
     )
 
 
-def _read_amount(value: Any, name: str) -> Any:
+def _convert(scalar: types.Scalar, value: Any, name: str) -> Any:
     try:
-        return amount.quantise(types.decimal_number.frombasetype(value))
+        return scalar.frombasetype(value)
     except ValueError as error:
         raise ValueError('%s: %s' % (name, error)) from error
 

@@ -14,11 +14,12 @@ import dataclasses
 from typing import Any
 
 from cloudkitty import errors
+from cloudkitty.api import rest
 from cloudkitty.api import types
 
 
 class WholeNumber(types.Integer):
-    """A whole number of at least *least*, however large."""
+    """A whole number of at least *least*."""
 
     def __init__(self, least: int) -> None:
         self._least = least
@@ -44,7 +45,7 @@ class Single:
     def read(self, name: str, given: list[Any]) -> Any:
         if len(given) > 1:
             raise errors.BadRequest('%s is given more than once.' % name)
-        return _convert(self.scalar, given[0], name)
+        return rest.convert_item(self.scalar, given[0], name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Multi:
     required: bool = False
 
     def read(self, name: str, given: list[Any]) -> list[Any]:
-        return [_convert(self.scalar, part, name) for part in _split(name, given)]
+        return [rest.convert_item(self.scalar, part, name) for part in _split(name, given)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Pairs:
                 raise errors.BadRequest('%s: expected word:value, not %s.' % (name, types.shorten(part)))
             if word in result and not self.repeats:
                 raise errors.BadRequest('%s: %s is given more than once.' % (name, types.shorten(word)))
-            _convert(types.text, part, name)
+            rest.convert_item(types.text, part, name)
             result.setdefault(word, []).append(value)
         return result
 
@@ -93,7 +94,7 @@ class Items:
     required: bool = False
 
     def read(self, name: str, given: list[Any]) -> list[Any]:
-        return [_convert(self.scalar, item, '%s[%d]' % (name, index)) for index, item in enumerate(given)]
+        return [rest.convert_item(self.scalar, item, '%s[%d]' % (name, index)) for index, item in enumerate(given)]
 
 
 Parameter = Single | Multi | Pairs | Items
@@ -135,10 +136,3 @@ def _split(name: str, given: list[Any], keep_empty: bool = False) -> list[str]:
             raise errors.BadRequest('%s: expected text, not %s.' % (name, types.shorten(text)))
         parts += text.split(',')
     return [part for part in parts if part or keep_empty]
-
-
-def _convert(scalar: types.Scalar, value: Any, name: str) -> Any:
-    try:
-        return scalar.frombasetype(value)
-    except ValueError as error:
-        raise errors.BadRequest('%s: %s, not %s.' % (name, error, types.shorten(value))) from error

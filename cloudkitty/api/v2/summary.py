@@ -9,55 +9,28 @@ import re
 from typing import Any
 
 from cloudkitty import errors
-from cloudkitty import period
-from cloudkitty.api import policy
 from cloudkitty.api import rest
 from cloudkitty.api import types
+from cloudkitty.api.v2 import figures
 from cloudkitty.api.v2 import parameters
 from cloudkitty.api.v2 import resource
 from cloudkitty.storage import base
 from cloudkitty.storage import fields
 
-#: Parameters of a window.
-WINDOW = {'begin': parameters.Single(resource.timestamp), 'end': parameters.Single(resource.timestamp)}
 _TIME_OPTION = re.compile('time-.')
-
-
-def own_project() -> str | None:
-    """Return the project whose data the caller may see; None: everybody's."""
-    caller = rest.caller()
-    return caller.project_id or (None if caller.is_admin else policy.NOBODY)
-
-
-def restrict(filters: dict[str, list[str]]) -> dict[str, list[str]] | None:
-    """Return *filters* with the project that the caller may see in place of any other; None: he may see nothing."""
-    caller = rest.caller()
-    if caller.is_admin:
-        return filters
-    if not caller.project_id:
-        return None
-    return {**filters, rest.deployment().conf.collect.scope_key: [caller.project_id]}
-
-
-def window(
-    begin: datetime.datetime | None, end: datetime.datetime | None
-) -> tuple[datetime.datetime, datetime.datetime]:
-    """Return the window asked for; what is missing is that of the current month, in the deployment's zone."""
-    now, zone = datetime.datetime.now(period.UTC), rest.deployment().zone
-    return begin or period.month_start(now, zone), end or period.next_month_start(now, zone)
 
 
 @resource.handler(
     'summary:get_summary',
     query={
-        **WINDOW,
+        **figures.WINDOW,
         'groupby': parameters.Multi(types.text, default=()),
         'filters': parameters.Pairs(repeats=True),
         'response_format': parameters.Single(types.Choice('table', 'object'), default='table'),
         'custom_fields': parameters.Single(types.text),
         **parameters.PAGE,
     },
-    owner=own_project,
+    owner=figures.own_project,
 )
 def get_summary(
     begin: datetime.datetime | None,
@@ -70,13 +43,12 @@ def get_summary(
     limit: int,
 ) -> dict[str, Any] | resource.Table:
     """Return sums over the points of a window, by the values of *groupby*."""
-    begin, end = window(begin, end)
     words = _read_words(groupby)
     chosen = [column.alias for column in fields.parse(custom_fields)]
     columns = ['begin', 'end', *chosen, *(word for word in words if word != base.BY_PERIOD)]
     if len(set(columns)) != len(columns):
         raise errors.BadRequest('groupby: a custom field has the name of a group.')
-    allowed = restrict(filters)
+    allowed = figures.restrict(filters)
     found: dict[str, Any] = {'total': 0, 'results': []}
     if allowed is not None:
         found = rest.deployment().storage.total(

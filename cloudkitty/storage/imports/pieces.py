@@ -208,8 +208,9 @@ class Importer:
         """Add the points of equal keys to the series they belong to."""
         item = self._look_up(key, begins[0])
         if isinstance(item, str):
+            metric = rows.split_key(key).metric
             for begin in begins:
-                _leave(content, begin, item, rows.split_key(key).metric)
+                _leave(content, begin, item, metric)
         elif item is None:
             for begin, *values in zip(begins, quantities, prices, strict=True):
                 part = series.Columns(self._splitter.split(key, begin), length, (begin,), (values[0],), (values[1],))

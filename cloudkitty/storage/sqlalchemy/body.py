@@ -73,13 +73,7 @@ def encode_stretches(stretches: Iterable[Stretch]) -> str:
     """Return the body of *stretches*, which must be sorted by offset and not overlap."""
     to_text = amount.to_text
     return ';'.join(
-        '%s %d %s %s'
-        % (
-            first if count == 1 else '%dx%d' % (first, count),
-            length,
-            to_text(qty),
-            '-' if price is None else to_text(price),
-        )
+        '%s %d %s %s' % (_head(first, count), length, to_text(qty), '-' if price is None else to_text(price))
         for first, count, length, qty, price in stretches
     )
 
@@ -109,15 +103,7 @@ def encode_cells(cells: Iterable[Cell]) -> str:
     """Return the body of *cells*, which must be sorted by offset."""
     return ';'.join(
         '%s %d %d %s %s %d %d'
-        % (
-            first if count == 1 else '%dx%d' % (first, count),
-            length,
-            points,
-            amount.to_text(qty),
-            amount.to_text(price),
-            unpriced,
-            skipped,
-        )
+        % (_head(first, count), length, points, amount.to_text(qty), amount.to_text(price), unpriced, skipped)
         for first, count, (length, points, qty, price, unpriced, skipped) in _stretches(cells)
     )
 
@@ -174,6 +160,10 @@ def _stretches(items: Iterable[Point | Cell]) -> Iterator[tuple[int, int, tuple[
         first, count, current = item.offset, 1, values
     if current is not None:
         yield first, count, current
+
+
+def _head(offset: int, count: int) -> str:
+    return str(offset) if count == 1 else '%dx%d' % (offset, count)
 
 
 def _offsets(head: str, length: int) -> range:

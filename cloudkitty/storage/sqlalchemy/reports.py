@@ -100,6 +100,18 @@ class Found:
     origin: series.Origin = series.Origin.COLLECTED
 
 
+@dataclasses.dataclass
+class Known:
+    """What a report has read already.
+
+    :ivar names: guard id to scope id, of the scopes that are selected.
+    :ivar series: series id to its attributes, None for one that is not selected.
+    """
+
+    names: dict[int, str]
+    series: dict[int, Found | None] = dataclasses.field(default_factory=dict)
+
+
 class Reports:
     """Answers from *database*.
 
@@ -147,17 +159,15 @@ class Reports:
                 for row in self.sum_up(selection, groupby, by_period)
                 if row.points
             ]
+        if sum(row.points for row in self.sum_up(selection, [])) > limit:
+            raise errors.BadRequest(
+                'custom_fields: the window holds more than the %d points that may be looked at one by one. '
+                'Ask for a shorter one, or for sums, counts and means.' % limit
+            )
         found: dict[tuple[Any, ...], tuple[tuple[Any, ...], tuple[int, int] | None, list[fields.PointValue]]] = {}
         words = {word for word in groupby if word in series.CALENDAR}
-        count = 0
         with self._database.snapshot() as session:
             for item, begin, point in () if selection.is_impossible else self._points(session, selection):
-                count += 1
-                if count > limit:
-                    raise errors.BadRequest(
-                        'custom_fields: the window holds more than the %d points that may be looked at one by one. '
-                        'Ask for a shorter one, or for sums, counts and means.' % limit
-                    )
                 calendar = windows.calendar_at(begin, words, self._zone)
                 values = tuple(self._value_of(item, word, calendar) for word in groupby)
                 when = (begin, begin + point.length) if by_period else None
@@ -181,14 +191,15 @@ class Reports:
             return 0, []
         with self._database.snapshot() as session:
             selection = self._clamp(session, selection)
-            counts = self._count_by_day(session, selection)
+            known = Known(_scope_names(session, selection.scope_ids))
+            counts = self._count_by_day(session, selection, known)
             first, days, skipped = 0, [], None
             for day in sorted(counts):
                 if first + counts[day] > offset and (limit is None or first < offset + limit):
                     days.append(day)
                     skipped = first if skipped is None else skipped
                 first += counts[day]
-            frames = self._frames(session, selection, days) if days else []
+            frames = self._frames(session, selection, days, known) if days else []
         start = offset - (skipped or 0)
         return first, cut(frames, start, None if limit is None else start + limit)
 
@@ -205,15 +216,13 @@ class Reports:
         cut_window = dataclasses.replace(window, begin=begin, end=max(begin, min(end, window.end)))
         return dataclasses.replace(selection, window=cut_window)
 
-    def _count_by_day(self, session: orm.Session, selection: windows.Selection) -> dict[int, int]:
+    def _count_by_day(self, session: orm.Session, selection: windows.Selection, known: Known) -> dict[int, int]:
         """Return how many points each day has."""
         words = {name for name, _ in selection.attributes if name in series.CALENDAR}
         first, last = (0, 0) if words else selection.window.whole_days
         edges = [day for day in range(*selection.window.days) if not first <= day < last]
-        names = _scope_names(session, selection.scope_ids)
         counts: dict[int, int] = collections.Counter()
-        known: dict[int, Found | None] = {}
-        for part in _scope_parts(selection, names):
+        for part in _scope_parts(selection, known.names):
             where = [RatedDay.day >= first, RatedDay.day < last, *_of_series(selection, part)]
             points = sqlalchemy.type_coerce(sqlalchemy.func.sum(RatedDay.points), sqlalchemy.Integer)
             if not selection.attributes:
@@ -224,9 +233,9 @@ class Reports:
                 continue
             query = sqlalchemy.select(RatedDay.day, RatedDay.series_id, RatedDay.points).where(*where)
             rows = session.execute(query).all()
-            self._learn(session, {row[1] for row in rows} - known.keys(), names, selection, known)
+            self._learn(session, {row[1] for row in rows}, selection, known)
             for day, series_id, count in rows:
-                if known[series_id] is not None:
+                if known.series[series_id] is not None:
                     counts[day] += count
         for _, begin, _ in self._points(session, selection, days=edges, known=known):
             counts[begin // period.DAY] += 1
@@ -237,14 +246,15 @@ class Reports:
     ) -> Iterator[Part]:
         """Yield what adds up to the report."""
         selection = self._clamp(session, selection)
-        words = {word for word in (*groupby, *(name for name, _ in selection.attributes)) if word in series.CALENDAR}
+        asked = {*groupby, *(name for name, _ in selection.attributes)}
+        words = asked & set(series.CALENDAR)
         stretches, edges = windows.split_days(selection.window, words, self._zone, by_period)
-        others = {word for word in (*groupby, *(name for name, _ in selection.attributes)) if word not in words}
+        known = Known(_scope_names(session, selection.scope_ids))
         matches = self._matcher(selection, calendar=True)
-        if others <= {'type', self._scope_key}:
-            found = self._roll_ups(session, selection, stretches, edges, words)
+        if asked - words <= {'type', self._scope_key}:
+            found = self._roll_ups(session, selection, known, stretches, edges, words)
         else:
-            found = self._series_sums(session, selection, stretches, edges, words)
+            found = self._series_sums(session, selection, known, stretches, edges, words)
         for part in found:
             if matches(part.item, part.calendar):
                 yield part if by_period else part._replace(period=None)
@@ -257,10 +267,14 @@ class Reports:
             return self._frames(session, selection)
 
     def _frames(
-        self, session: orm.Session, selection: windows.Selection, days: Sequence[int] | None = None
+        self,
+        session: orm.Session,
+        selection: windows.Selection,
+        days: Sequence[int] | None = None,
+        known: Known | None = None,
     ) -> list[dataframe.DataFrame]:
         usage: dict[tuple[int, int, str], list[tuple[str, dataframe.DataPoint]]] = collections.defaultdict(list)
-        for item, begin, point in self._points(session, selection, days=days):
+        for item, begin, point in self._points(session, selection, days=days, known=known):
             made = dataframe.DataPoint(
                 item.unit,
                 point.qty,
@@ -310,12 +324,13 @@ class Reports:
         self,
         session: orm.Session,
         selection: windows.Selection,
+        known: Known,
         stretches: Sequence[windows.Stretch],
         edges: Sequence[int],
         words: Collection[str],
     ) -> Iterator[Part]:
         """Yield the sums of scopes and metrics that have points: of months, of days, and of periods."""
-        names = _scope_names(session, selection.scope_ids)
+        names = known.names
         holds = selection.window.holds
         for part in _scope_parts(selection, names):
             for stretch in stretches:
@@ -347,14 +362,13 @@ class Reports:
         self,
         session: orm.Session,
         selection: windows.Selection,
+        known: Known,
         stretches: Sequence[windows.Stretch],
         edges: Sequence[int],
         words: Collection[str],
     ) -> Iterator[Part]:
         """Yield the sums of series: of days, and of single points."""
-        names = _scope_names(session, selection.scope_ids)
-        known: dict[int, Found | None] = {}
-        for part in _scope_parts(selection, names):
+        for part in _scope_parts(selection, known.names):
             for stretch in stretches:
                 query = (
                     sqlalchemy.select(
@@ -368,9 +382,9 @@ class Reports:
                     .group_by(RatedDay.series_id)
                 )
                 rows = session.execute(query).all()
-                self._learn(session, {row[0] for row in rows} - known.keys(), names, selection, known)
+                self._learn(session, {row[0] for row in rows}, selection, known)
                 for series_id, points, qty, price in rows:
-                    item = known[series_id]
+                    item = known.series[series_id]
                     if item is not None and points:
                         yield Part(item, stretch.calendar, None, (int(points), qty, price, 0))
         for item, begin, point in self._points(session, selection, days=edges, known=known):
@@ -396,32 +410,31 @@ class Reports:
         selection: windows.Selection,
         priced: bool | None = True,
         days: Sequence[int] | None = None,
-        known: dict[int, Found | None] | None = None,
+        known: Known | None = None,
     ) -> Iterator[tuple[Found, int, body.Point]]:
         """Yield (series, begin, point) of every point of *selection*, by day and series.
 
         :param priced: those with a price, those without, or, if None, both.
         :param days: of these only.
-        :param known: what is known of series already, to be added to.
+        :param known: what is known already, to be added to.
         """
-        names = _scope_names(session, selection.scope_ids)
+        known = Known(_scope_names(session, selection.scope_ids)) if known is None else known
         holds = selection.window.holds
         first, last = selection.window.days
         spans = [RatedDay.day.between(first, last - 1)]
         if days is not None:
             spans = [RatedDay.day.in_(some) for some in statements.chunks(days)]
-        known = {} if known is None else known
         words = [name for name, _ in selection.attributes if name in series.CALENDAR]
         matches = self._matcher(selection, calendar=True)
         query = sqlalchemy.select(RatedDay.day, RatedDay.series_id, RatedDay.body)
-        for part in _scope_parts(selection, names):
+        for part in _scope_parts(selection, known.names):
             for span in spans:
                 rows = session.execute(
                     query.where(span, *_of_series(selection, part)).order_by(RatedDay.day, RatedDay.series_id)
                 ).all()
-                self._learn(session, {row.series_id for row in rows} - known.keys(), names, selection, known)
+                self._learn(session, {row.series_id for row in rows}, selection, known)
                 for row in rows:
-                    item = known.get(row.series_id)
+                    item = known.series.get(row.series_id)
                     if item is None:
                         continue
                     midnight = row.day * period.DAY
@@ -434,20 +447,13 @@ class Reports:
                         ):
                             yield item, begin, point
 
-    def _learn(
-        self,
-        session: orm.Session,
-        ids: Collection[int],
-        names: dict[int, str],
-        selection: windows.Selection,
-        known: dict[int, Found | None],
-    ) -> None:
-        """Add the series of *ids* to *known*, None for those that are not selected."""
+    def _learn(self, session: orm.Session, ids: Collection[int], selection: windows.Selection, known: Known) -> None:
+        """Add the series of *ids* to *known*."""
         matches = self._matcher(selection, calendar=False)
-        for part in statements.chunks(sorted(ids)):
+        for part in statements.chunks(sorted(set(ids) - known.series.keys())):
             for row in session.scalars(sqlalchemy.select(SeriesRow).where(SeriesRow.id.in_(part))):
                 item = Found(
-                    names[row.scope_id],
+                    known.names[row.scope_id],
                     row.metric,
                     row.unit,
                     row.description,
@@ -456,7 +462,7 @@ class Reports:
                     series.Origin(row.origin),
                 )
                 chosen = selection.metrics is None or row.metric in selection.metrics
-                known[row.id] = item if chosen and matches(item, {}) else None
+                known.series[row.id] = item if chosen and matches(item, {}) else None
 
     def _matcher(self, selection: windows.Selection, calendar: bool) -> Callable[[Found, dict[str, str]], bool]:
         """Return what tells whether the attributes of a series, or those of the calendar, are as selected."""

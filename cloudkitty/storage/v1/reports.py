@@ -100,7 +100,7 @@ class Reports(reports.Reports):
         selection: windows.Selection,
         priced: bool | None = True,
         days: Sequence[int] | None = None,
-        known: dict[int, reports.Found | None] | None = None,
+        known: reports.Known | None = None,
     ) -> Iterator[tuple[reports.Found, int, body.Point]]:
         if priced is not True:
             yield from super()._points(session, selection, priced=False)

@@ -12,6 +12,7 @@ from cloudkitty import dataframe
 from cloudkitty import rating
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import rating_modules
+from cloudkitty.db import scope_rows
 from cloudkitty.db import scopes
 from cloudkitty.processor import partition
 from cloudkitty.processor import repair
@@ -152,7 +153,7 @@ def test_repaired_cell_may_turn_out_empty_or_unknown(small):
 
 def test_repair_does_not_touch_inactive_scopes(small):
     fail_and_move_on(small, 'a', 'cpu', JUNE)
-    scopes.set_active(small.database, small.state('a').scope, False, small.clock())
+    scope_rows.change(small.database, 'a', {}, False)
     small.run(hours=2)
     assert len(small.failures()) == 1
 

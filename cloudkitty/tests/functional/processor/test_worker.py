@@ -13,6 +13,7 @@ from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import models
+from cloudkitty.db import scope_rows
 from cloudkitty.db import scopes
 from cloudkitty.processor import planner
 from cloudkitty.tests import samples
@@ -159,11 +160,10 @@ def test_changed_period_goes_on_where_the_last_one_ended(cloud, monkeypatch, len
 
 def test_inactive_scope_is_deferred_not_skipped(cloud):
     cloud.run()
-    owner = cloud.state('a').scope
-    scopes.set_active(cloud.database, owner, False, cloud.clock())
+    scope_rows.change(cloud.database, 'a', {}, False)
     cloud.run(hours=3)
     assert (cloud.clock_of('a'), cloud.clock_of('b')) == (0, 3)
-    scopes.set_active(cloud.database, owner, True, cloud.clock())
+    scope_rows.change(cloud.database, 'a', {}, True)
     cloud.run()
     assert (cloud.clock_of('a'), cloud.bill('a')) == (3, 20)
 
