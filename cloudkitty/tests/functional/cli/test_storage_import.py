@@ -65,6 +65,19 @@ def test_rows_that_are_left_out_are_an_error_that_names_them(programs):
     assert '1 rows of rated_data_frames are left out, 1 of them in this run. 1 of 2 totals differ.' in done.stderr
     assert re.search(r'q +\| cpu +\| 2018-06 +\| points +\| 1 +\| 0', done.stdout)
     assert 'Traceback' not in done.stderr
+    # Somebody mends the row.
+    database = engine.Database(programs.options['database']['connection'])
+    with database.writer() as session:
+        frame = models.RatedDataFrame
+        session.execute(sqlalchemy.update(frame).where(frame.id == 2).values(end=datetime.datetime(2018, 6, 1, 1)))
+    database.dispose()
+    done = programs.run('cloudkitty-storage-import')
+    assert done.returncode == 1 and '1 rows of rated_data_frames are left out, 0 of them in this run.' in done.stderr
+    done = programs.run('cloudkitty-storage-import', '--again', '--dry-run')
+    assert 'The rows of 1 begins are imported anew, but not now.' in done.stderr
+    done = programs.run('cloudkitty-storage-import', '--again')
+    assert done.returncode == 0, done.stderr
+    assert 'The rows of 1 begins are imported anew.' in done.stderr and '2 rows became points' in done.stderr
 
 
 def test_it_asks_for_tables_and_for_a_new_storage(programs):

@@ -14,6 +14,7 @@ import sqlalchemy
 
 from cloudkitty import amount
 from cloudkitty import dataframe
+from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import coverage as ledger
@@ -133,6 +134,18 @@ def test_pushed_series_tell_types_apart(storage, database):
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql('SELECT count(*) FROM series').scalar() == 3
     assert series.Origin.PUSHED.value == 'pushed'
+
+
+def test_points_are_looked_at_one_by_one_up_to_a_limit(database):
+    storage = driver.SQLAlchemyStorage(database, point_limit=2)
+    begins = tuple(JUNE + hour * HOUR for hour in range(3))
+    storage.commit(samples.commit(samples.ready_states(database, 'p'), [samples.columns(begins=begins)], periods=3))
+    (row,) = total(storage, hours=2, custom_fields='MEDIAN(price) AS m')
+    assert row['m'] == Decimal('0.5')
+    with pytest.raises(errors.BadRequest, match='custom_fields: the window holds more than the 2 points'):
+        total(storage, custom_fields='MEDIAN(price) AS m')
+    (row,) = total(storage, custom_fields='COUNT(*) AS n')
+    assert row['n'] == 3
 
 
 @pytest.mark.parametrize('groupby', [['project_id'], ['id']])
