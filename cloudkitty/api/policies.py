@@ -116,6 +116,18 @@ _OPERATIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
     ('scope:reset_state', ADMIN, 'Have scopes rated anew from an instant on.', (('PUT', '/v2/scope'),)),
     ('scope:post_state', ADMIN, 'Make a scope.', (('POST', '/v2/scope'),)),
     ('scope:patch_state', ADMIN, 'Change a scope, have it rated or not.', (('PATCH', '/v2/scope'),)),
+    (
+        'schedule:task_reprocesses',
+        ADMIN,
+        'Have past periods rated once more, or end that.',
+        (('POST', '/v2/task/reprocesses'), ('PATCH', '/v2/task/reprocesses')),
+    ),
+    (
+        'schedule:get_task_reprocesses',
+        ADMIN,
+        'List what is to be rated once more, and how far that got.',
+        (('GET', '/v2/task/reprocesses'), ('GET', '/v2/task/reprocesses/{scope_id}')),
+    ),
     ('summary:get_summary', READER_OR_ADMIN, 'Get sums of usage and prices.', (('GET', '/v2/summary'),)),
     ('dataframes:get', READER_OR_ADMIN, 'List rated data.', (('GET', '/v2/dataframes'),)),
     ('dataframes:add', ADMIN, 'Store data that is rated already.', (('POST', '/v2/dataframes'),)),

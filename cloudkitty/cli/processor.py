@@ -53,26 +53,34 @@ def main() -> int:
         return 1
     if conf.log_options:
         conf.log_opt_values(LOG, logging.DEBUG)
-    if not conf.orchestrator.max_workers:
-        LOG.info('[orchestrator] max_workers is 0: nothing is rated here.')
-    made = processor_service.RatingService(
-        conf,
-        metrics,
-        futurist.ThreadPoolExecutor if NATIVE else futurist.GreenThreadPoolExecutor,
-        'threading' if NATIVE else 'eventlet',
-        pause=None if NATIVE else functools.partial(eventlet.sleep, 0),
-        # An object of its own: the one in use stays as it is if the files are wrong.
-        read=lambda: cloudkitty_service.prepare_service(conf=cfg.ConfigOpts()),
-        is_checked=is_checked,
-    )
+    services = []
+    for kind in (processor_service.RatingService, processor_service.ReprocessingService):
+        count = conf.orchestrator[kind.workers_option]
+        if not count:
+            LOG.info('[orchestrator] %s is 0: no %s here.', kind.workers_option, kind.name)
+        made = kind(
+            conf,
+            metrics,
+            futurist.ThreadPoolExecutor if NATIVE else futurist.GreenThreadPoolExecutor,
+            'threading' if NATIVE else 'eventlet',
+            pause=None if NATIVE else functools.partial(eventlet.sleep, 0),
+            # An object of its own: the one in use stays as it is if the files are wrong.
+            read=lambda: cloudkitty_service.prepare_service(conf=cfg.ConfigOpts()),
+            is_checked=is_checked,
+        )
+        services.append((made, count))
     if NATIVE:
-        run_native(conf, made)
+        run_native(conf, services)
     else:
-        run_green(conf, made)
+        run_green(conf, services)
     return 0
 
 
-def run_green(conf: cfg.ConfigOpts, made: processor_service.RatingService) -> None:
+#: Services and how many children each has.
+Services = list[tuple[processor_service.RatingService, int]]
+
+
+def run_green(conf: cfg.ConfigOpts, services: Services) -> None:
     """Start the workers and wait for them."""
     # The launcher reads its options again before anybody could look whether they are right: it gets a copy.
     own = cfg.ConfigOpts()
@@ -81,16 +89,18 @@ def run_green(conf: cfg.ConfigOpts, made: processor_service.RatingService) -> No
     own.set_override('graceful_shutdown_timeout', conf.graceful_shutdown_timeout)
     own.set_override('log_options', False)
     launcher = service.ProcessLauncher(own)
-    launcher.launch_service(made, workers=conf.orchestrator.max_workers)
+    for made, count in services:
+        launcher.launch_service(made, workers=count)
     launcher.wait()
 
 
-def run_native(conf: cfg.ConfigOpts, made: processor_service.RatingService) -> None:
+def run_native(conf: cfg.ConfigOpts, services: Services) -> None:
     """Do the same with what oslo.service itself uses for native threads, which lets the parent read options again."""
     manager = cotyledon.ServiceManager(graceful_shutdown_timeout=conf.graceful_shutdown_timeout)
-    manager.register_hooks(on_reload=made.reset)
-    if conf.orchestrator.max_workers:
-        manager.add(NativeWorker, conf.orchestrator.max_workers, (made,))
+    for made, count in services:
+        manager.register_hooks(on_reload=made.reset)
+        if count:
+            manager.add(NATIVE_WORKERS[made.name], count, (made,))
     manager.run()
 
 
@@ -109,6 +119,15 @@ class NativeWorker(cotyledon.Service):
 
     def terminate(self) -> None:
         self._made.stop()
+
+
+class NativeReprocessor(NativeWorker):
+    """The same for reprocessing."""
+
+    name = 'reprocessing'
+
+
+NATIVE_WORKERS = {cls.name: cls for cls in (NativeWorker, NativeReprocessor)}
 
 
 if __name__ == '__main__':

@@ -21,6 +21,13 @@ OPTS = [
         help='Number of worker processes that rate. 0: none.',
     ),
     cfg.IntOpt(
+        'max_workers_reprocessing',
+        default=os.cpu_count() or 1,
+        sample_default=4,
+        min=0,
+        help='Number of worker processes that rate past periods once more. 0: none.',
+    ),
+    cfg.IntOpt(
         'max_threads',
         default=16,
         min=1,

@@ -28,6 +28,13 @@ OPTS = [
         'would need more is refused; sums, counts and means never look at points.',
     ),
     cfg.IntOpt(
+        'history_days',
+        min=0,
+        max=36500,
+        help='Days for which rated_history keeps what corrections (reprocessing, repair, resets) replaced. 0: nothing '
+        'is kept. Without a value it is kept for ever.',
+    ),
+    cfg.IntOpt(
         'retention_period',
         default=2400,
         deprecated_for_removal=True,

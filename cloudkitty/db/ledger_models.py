@@ -112,3 +112,41 @@ class RuleActors(Base):
     created_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
     updated_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
     deleted_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
+
+
+class ReprocessingTask(Base):
+    """What a schedule of old does not say of its task.
+
+    A task that an older release must not work on, as it is cancelled or asks no source, is finished in the schedule:
+    how far it really got is here.
+
+    :ivar id: of the schedule.
+    :ivar open: whether there is work left that the schedule does not tell of.
+    :ivar last_done: begin of the last period that is done, where the schedule does not tell it.
+    :ivar since, attempts, next_attempt, error: the trouble that it waits for; *error* is null without one.
+    """
+
+    __tablename__ = 'reprocessing_tasks'
+
+    id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    recollect: orm.Mapped[bool] = orm.mapped_column(sqlalchemy.Boolean)
+    cancelled: orm.Mapped[bool] = orm.mapped_column(sqlalchemy.Boolean)
+    open: orm.Mapped[bool] = orm.mapped_column(sqlalchemy.Boolean)
+    last_done: orm.Mapped[int | None] = orm.mapped_column(sqlalchemy.BigInteger)
+    actor: orm.Mapped[str | None] = orm.mapped_column(types.exact_string(255))
+    since: orm.Mapped[int | None] = orm.mapped_column(sqlalchemy.BigInteger)
+    attempts: orm.Mapped[int] = orm.mapped_column(sqlalchemy.Integer)
+    next_attempt: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    error: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
+
+
+class ReprocessingKept(Base):
+    """Periods of a metric that a task left as they were."""
+
+    __tablename__ = 'reprocessing_kept'
+
+    task_id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    metric: orm.Mapped[str] = orm.mapped_column(types.exact_string(255), primary_key=True)
+    begin: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    end: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    error: orm.Mapped[str] = orm.mapped_column(types.long_text())

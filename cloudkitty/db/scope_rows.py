@@ -114,6 +114,8 @@ def change(database: engine.Database, scope_id: str, values: Mapping[str, str], 
 
     :raises ScopeNotFound, SeveralScopes: there is not just one.
     """
+    if not scopes.is_storable(database, scope_id):
+        raise errors.ScopeNotFound(scope_id)
     now = datetime.datetime.now(period.UTC)
 
     def run(session: orm.Session) -> Found:

@@ -17,6 +17,7 @@ from cloudkitty.db import engine
 from cloudkitty.db import ledger_models
 from cloudkitty.db import models
 from cloudkitty.db import statements
+from cloudkitty.db import types
 
 LOG = log.getLogger(__name__)
 
@@ -93,7 +94,9 @@ def ensure(
 
 
 def is_storable(database: engine.Database, scope_id: str) -> bool:
-    """Return whether the states' table of old takes *scope_id*: on MySQL no others, not even to look for."""
+    """Return whether the states' table of old takes *scope_id*; the servers refuse others, even to look for them."""
+    if scope_id != types.clean(scope_id):
+        return False
     return database.dialect != 'mysql' or max(scope_id, default='') <= '\uffff'
 
 

@@ -31,11 +31,14 @@ from cloudkitty.db import engine
 from cloudkitty.db import history
 from cloudkitty.db import scopes
 from cloudkitty.db import seen_rules
+from cloudkitty.processor import loop
 from cloudkitty.processor import mend
 from cloudkitty.processor import partition
 from cloudkitty.processor import pipeline
 from cloudkitty.processor import planner
 from cloudkitty.processor import repair
+from cloudkitty.processor import reprocess
+from cloudkitty.processor import reprocessor
 from cloudkitty.processor import rpc
 from cloudkitty.processor import worker
 from cloudkitty.rating import chain
@@ -125,10 +128,7 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
     """
     length = conf.collect.period
     schedule = planner.Schedule(length, conf.collect.wait_periods)
-    limits = planner.Limits(
-        scopes=conf.orchestrator.batch_scopes,
-        cells=max(1, conf.orchestrator.max_granules // (max(1, len(metrics.metrics)) * RESOURCES)),
-    )
+    limits = _limits(conf, metrics)
     store = storage.from_options(conf, database)
     chains = chains or chain.Cache(database, conf, skips=skips.from_options(conf, metrics.metrics))
     source = collector.load(conf, metrics, executor)
@@ -160,6 +160,35 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
     return made, chains
 
 
+def make_reprocessor(conf, database, metrics, executor, clock=now, share=None, pause=None):
+    """Return a worker that reprocesses; the parameters are those of :func:`make_worker`."""
+    length = conf.collect.period
+    store = storage.from_options(conf, database)
+    chains = chain.Cache(database, conf, skips=skips.from_options(conf, metrics.metrics))
+    source = collector.load(conf, metrics, executor)
+    patience = pipeline.Patience(hold=conf.orchestrator.hold_max * length)
+    days = conf.storage.history_days
+    return reprocessor.Reprocessor(
+        database,
+        reprocess.Line(database, source, chains, store, metrics.metrics, length, patience, clock, pause),
+        store,
+        share or partition.Everything(),
+        _identity(conf),
+        planner.Schedule(length, conf.collect.wait_periods),
+        _limits(conf, metrics),
+        patience,
+        clock,
+        None if days is None else days * period.DAY,
+    )
+
+
+def _limits(conf, metrics) -> planner.Limits:
+    return planner.Limits(
+        scopes=conf.orchestrator.batch_scopes,
+        cells=max(1, conf.orchestrator.max_granules // (max(1, len(metrics.metrics)) * RESOURCES)),
+    )
+
+
 class RatingService(oslo_base.ServiceBase):
     """One child of the processor; in the parent, what its children are made from.
 
@@ -171,6 +200,10 @@ class RatingService(oslo_base.ServiceBase):
     :param read: returns the options as they are in the files now; raises ConfigurationError.
     :param is_checked: the database was looked at already, and may be used.
     """
+
+    #: What it does, and the option that says how many children do it.
+    name = 'rating'
+    workers_option = 'max_workers'
 
     #: Seconds of the time to shut down that are left for all but the batch in hand.
     MARGIN = 5
@@ -200,7 +233,7 @@ class RatingService(oslo_base.ServiceBase):
         self._told_before = 0
         self._parent = os.getpid()
         self._ended = threading.Event()
-        self._worker: worker.Worker | None = None
+        self._worker: loop.Loop | None = None
         self._thread: threading.Thread | None = None
         self._database: engine.Database | None = None
         self._listener: messaging.Listener | None = None
@@ -212,16 +245,25 @@ class RatingService(oslo_base.ServiceBase):
             return
         conf = self._conf
         database = self._database = engine.from_options(conf)
-        name = '%s.%d.%d' % (socket.gethostname(), os.getpid(), time.monotonic_ns())
         self._executor = self._make_executor(conf.orchestrator.max_threads)
+        made = self._worker = self._make_worker(conf, database)
+        thread = threading.Thread(target=made.run, name=self.name, daemon=True)
+        thread.start()
+        self._thread = thread
+        if self._listener is not None:
+            self._listener.start()
+        if self._ended.is_set():
+            # Starting takes a while, and others have their turn meanwhile.
+            self._shut()
+
+    def _make_worker(self, conf, database: engine.Database) -> loop.Loop:
+        """Return the worker, and have what listens for it made."""
         made, chains = make_worker(
             conf,
             database,
             self._metrics,
             self._executor,
-            share=partition.Partition(
-                conf.orchestrator.coordination_url, name, conf.orchestrator.max_workers, _describe(conf)
-            ),
+            share=self._make_share(conf),
             pause=self._pause,
             check=None if self._is_checked else lambda: _look_at_database(conf, database),
         )
@@ -233,17 +275,19 @@ class RatingService(oslo_base.ServiceBase):
         def price(resources: Sequence[quotes.Resource]) -> Decimal:
             return quotes.quote(chains.get(), resources, now(), conf.collect.period)
 
-        self._worker = made
-        thread = threading.Thread(target=made.run, name='rating', daemon=True)
-        thread.start()
-        self._thread = thread
         self._listener = messaging.Listener(
             conf, conf.host or socket.getfqdn(), [rpc.RatingEndpoint(reload, price)], self._rpc_executor
         )
-        self._listener.start()
-        if self._ended.is_set():
-            # Starting takes a while, and others have their turn meanwhile.
-            self._shut()
+        return made
+
+    def _make_share(self, conf) -> partition.Partition:
+        """Return what spreads scopes over all workers that do the same."""
+        return partition.Partition(
+            conf.orchestrator.coordination_url,
+            '%s.%d.%d' % (socket.gethostname(), os.getpid(), time.monotonic_ns()),
+            conf.orchestrator[self.workers_option],
+            self.name + _describe(conf),
+        )
 
     def stop(self, graceful: bool = True) -> None:
         """End after the batch in hand, however gracefully it is asked for; again, or before the start, is fine."""
@@ -295,3 +339,20 @@ class RatingService(oslo_base.ServiceBase):
         # Not while it is handled: oslo.log would append the exception to the line once more.
         if problem:
             LOG.error('%s. The options and metrics read before are used on.', problem)
+
+
+class ReprocessingService(RatingService):
+    """A child that works on tasks of reprocessing."""
+
+    name = 'reprocessing'
+    workers_option = 'max_workers_reprocessing'
+
+    def _make_worker(self, conf, database: engine.Database) -> loop.Loop:
+        return make_reprocessor(
+            conf,
+            database,
+            self._metrics,
+            self._executor,
+            share=self._make_share(conf),
+            pause=self._pause,
+        )

@@ -6,11 +6,8 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 import datetime
-import threading
 
-from oslo_db import exception as db_exc
 from oslo_log import log
-import sqlalchemy
 
 from cloudkitty import coverage
 from cloudkitty import errors
@@ -19,6 +16,7 @@ from cloudkitty import scope
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
+from cloudkitty.processor import loop
 from cloudkitty.processor import partition
 from cloudkitty.processor import pipeline
 from cloudkitty.processor import planner
@@ -41,7 +39,7 @@ def is_scope_id(value: object) -> bool:
     return True
 
 
-class Worker:
+class Worker(loop.Loop):
     """Rates its share of the scopes.
 
     :param fetcher: has ``get_tenants()``.
@@ -62,9 +60,6 @@ class Worker:
     LIST_LIFE = 300
     #: Seconds after which the plan is made anew, so that what became due meanwhile goes first.
     PLAN_LIFE = 60
-    #: Seconds after a pass or a batch that failed altogether; doubled each time, up to the longest.
-    FIRST_PAUSE = 5
-    LONGEST_PAUSE = 60
 
     def __init__(
         self,
@@ -81,11 +76,11 @@ class Worker:
         check: Callable[[], None] | None = None,
         longest_id: int = LONGEST_ID,
     ) -> None:
+        super().__init__(share)
         self._database = database
         self._fetcher = fetcher
         self._line = line
         self._mender = mender
-        self._share = share
         self._identity = identity
         self._schedule = schedule
         self._limits = limits
@@ -102,48 +97,6 @@ class Worker:
         self._odd: set[str] = set()
         self._drops: dict[str, int] = {}
         self._resting: dict[str, int] = {}
-        self._stopping = threading.Event()
-        self._wake = threading.Event()
-
-    def run(self) -> None:
-        """Work until :meth:`stop`; whatever fails is logged and tried again."""
-        self._share.start()
-        failed = 0
-        try:
-            while not self._stopping.is_set():
-                problem: Exception | None = None
-                try:
-                    wait = self.run_pass()
-                    failed = 0
-                except Exception as error:
-                    # The last resort: the processor lives on.
-                    problem = error
-                if problem is not None:
-                    wait = min(self.FIRST_PAUSE * 2**failed, self.LONGEST_PAUSE)
-                    failed = min(failed + 1, 10)
-                    self._log_failure(problem, wait)
-                if not self._stopping.is_set():
-                    self._wake.wait(wait)
-                    self._wake.clear()
-        finally:
-            self._share.stop()
-
-    def _log_failure(self, error: Exception, pause: float) -> None:
-        if isinstance(error, db_exc.DBError | sqlalchemy.exc.SQLAlchemyError):
-            LOG.error('The database is away or refuses; trying again in %d s. %s', pause, engine.describe(error))
-        elif isinstance(error, errors.CloudKittyError):
-            LOG.error('Nothing can be rated; trying again in %d s. %s', pause, error)
-        else:
-            LOG.error('A pass failed; trying again in %d s.', pause, exc_info=error)
-
-    def stop(self) -> None:
-        """End after the batch in hand."""
-        self._stopping.set()
-        self._wake.set()
-
-    def wake(self) -> None:
-        """Look now whether there is something to do."""
-        self._wake.set()
 
     def run_pass(self) -> float:
         """Rate and mend what is due; return the seconds until something is due next, at most the longest sleep."""

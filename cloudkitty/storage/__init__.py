@@ -37,6 +37,11 @@ def from_options(conf: Any, database: engine.Database) -> base.BaseStorage:
     driver: Any = load_class(conf)
     arguments: dict[str, Any] = {'period': conf.collect.period, 'scope_key': conf.collect.scope_key}
     if getattr(driver, 'in_database', False):
-        arguments.update(database=database, zone=options.zone(conf), point_limit=conf.storage.report_point_limit)
+        arguments.update(
+            database=database,
+            zone=options.zone(conf),
+            point_limit=conf.storage.report_point_limit,
+            keeps_history=conf.storage.history_days != 0,
+        )
     made: base.BaseStorage = driver(**arguments)
     return made

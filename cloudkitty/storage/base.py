@@ -13,6 +13,7 @@ from sqlalchemy import orm
 
 from cloudkitty import coverage
 from cloudkitty import dataframe
+from cloudkitty import reprocessing
 from cloudkitty import scope
 from cloudkitty import series
 
@@ -56,6 +57,8 @@ class Commit:
     :ivar failures: open troubles of the changed cells; troubles of the others among them are over.
     :ivar skipped: count of points a skip expression dropped, by (scope id, metric, begin).
     :ivar replace: the cells may hold collected points already, which go to the history with *cause* and *who*.
+    :ivar steps: by scope id, how far a task of reprocessing gets with it; a scope whose task is no longer as it was
+        when that was planned is dropped from the commit. What is replaced has to be whole periods then.
     :ivar now: the present, in epoch seconds; None for that of the host.
     """
 
@@ -69,6 +72,7 @@ class Commit:
     cause: str | None = None
     who: str | None = None
     now: int | None = None
+    steps: Mapping[str, reprocessing.Progress] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +191,10 @@ class BaseStorage(abc.ABC):
         self, begin: datetime.datetime | None = None, end: datetime.datetime | None = None, whole: bool = False
     ) -> list[str]:
         """Return the sorted ids of the scopes that have points in the window."""
+
+    def forget_history(self, before: datetime.datetime) -> int:
+        """Delete what corrections replaced before that instant; return how many entries of the history that were."""
+        return 0
 
     def get_retention(self) -> datetime.timedelta:
         """Return how long data is kept: nothing is deleted by age."""

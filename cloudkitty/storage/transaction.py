@@ -14,6 +14,7 @@ from sqlalchemy import orm
 from cloudkitty import coverage
 from cloudkitty import period
 from cloudkitty.db import coverage as ledger
+from cloudkitty.db import reprocessings
 from cloudkitty.db import scopes
 from cloudkitty.storage import base
 
@@ -32,7 +33,7 @@ class Taken:
 
 
 def lock(session: orm.Session, commit: base.Commit) -> Taken:
-    """Lock guards and clocks of *commit*; scopes that moved since it was planned are dropped from it."""
+    """Lock guards, clocks and tasks of *commit*; scopes that moved since it was planned are dropped from it."""
     epochs = scopes.lock(session, [change.state.guard_id for change in commit.changes])
     clocks = scopes.read_clocks(session, [change.state.scope for change in commit.changes])
     guards = {
@@ -41,6 +42,9 @@ def lock(session: orm.Session, commit: base.Commit) -> Taken:
         if epochs.get(change.state.guard_id) == change.state.epoch
         and clocks.get(change.state.scope) == change.state.last_processed
     }
+    if commit.steps:
+        unchanged = reprocessings.lock(session, commit.steps.values())
+        guards = {scope_id: id_ for scope_id, id_ in guards.items() if commit.steps[scope_id].task_id in unchanged}
     asked = frozenset(change.state.scope.id for change in commit.changes)
     return Taken(guards, epochs, base.CommitResult(frozenset(guards), asked - frozenset(guards)))
 
@@ -68,7 +72,9 @@ def write_ledger(session: orm.Session, commit: base.Commit, guards: Mapping[str,
 
 
 def finish(session: orm.Session, commit: base.Commit, guards: Mapping[str, int]) -> None:
-    """Set the clocks of the scopes of *guards* and advance their epochs."""
+    """Set the clocks of the scopes of *guards*, write how far their tasks got, and advance their epochs."""
+    if commit.steps:
+        reprocessings.advance(session, [commit.steps[scope_id] for scope_id in sorted(guards)])
     scopes.set_clocks(
         session,
         {

@@ -93,7 +93,11 @@ class Deployment:
             'collector_gnocchi': {'auth_section': 'keystone_authtoken', 'region_name': clouds.REGION},
             # An hour is rated as soon as it is over.
             'collect': {'metrics_conf': etc / 'metrics.yml', 'wait_periods': 1},
-            'orchestrator': {'coordination_url': 'file://%s' % (self.directory / 'locks'), 'max_workers': 2},
+            'orchestrator': {
+                'coordination_url': 'file://%s' % (self.directory / 'locks'),
+                'max_workers': 2,
+                'max_workers_reprocessing': 1,
+            },
         }
         self._config.touch(mode=0o600)
         with self._config.open('w') as file:

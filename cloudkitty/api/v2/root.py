@@ -10,6 +10,7 @@ from webob import exc
 from cloudkitty.api import middleware
 from cloudkitty.api.v2 import dataframes
 from cloudkitty.api.v2 import modules
+from cloudkitty.api.v2 import reprocesses
 from cloudkitty.api.v2 import resource
 from cloudkitty.api.v2 import scope
 from cloudkitty.api.v2 import summary
@@ -24,6 +25,12 @@ ROUTES: Mapping[str, Mapping[str, resource.Handler]] = {
     },
     'summary': {'GET': summary.get_summary},
     'dataframes': {'GET': dataframes.list_frames, 'POST': dataframes.add_frames},
+    'task/reprocesses': {
+        'GET': reprocesses.list_tasks,
+        'POST': reprocesses.schedule,
+        'PATCH': reprocesses.cancel,
+    },
+    'task/reprocesses/{scope_id}': {'GET': reprocesses.list_tasks_of},
     'rating/modules': {'GET': modules.list_modules},
     'rating/modules/{module_id}': {'GET': modules.get_module, 'PUT': modules.update_module},
 }

@@ -61,6 +61,9 @@ class Edit:
     :ivar takes_out: (guard id, metric, begin) of a collected point to whether it goes.
     :ivar first_day, last_day: the days that *takes_out* may concern.
     :ivar appends: collected points may join those that a cell holds already.
+    :ivar tasks: guard id to the task of reprocessing that does it; what it takes out has to be whole periods.
+    :ivar grid: the begin of one of those periods, epoch second.
+    :ivar keeps_history: what is taken out goes to the history.
     """
 
     guards: Mapping[str, int]
@@ -74,12 +77,19 @@ class Edit:
     cause: str = ''
     who: str | None = None
     appends: bool = False
+    tasks: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    grid: int = 0
+    keeps_history: bool = True
 
 
-def write(database: engine.Database, cache: known.KnownSeries, commit: base.Commit) -> base.CommitResult:
+def write(
+    database: engine.Database, cache: known.KnownSeries, commit: base.Commit, keeps_history: bool = True
+) -> base.CommitResult:
     """Write *commit*; scopes that moved since it was planned are dropped from it.
 
-    :raises Conflict: a cell holds collected points already and the commit does not say that it replaces them.
+    :param keeps_history: what is replaced goes to the history.
+    :raises Conflict: a cell holds collected points already and the commit does not say that it replaces them, or is to
+        be reprocessed and not a whole period.
     """
 
     def run(session: orm.Session) -> tuple[base.CommitResult, dict[str, tuple[int, Mapping[bytes, int]]]]:
@@ -90,7 +100,9 @@ def write(database: engine.Database, cache: known.KnownSeries, commit: base.Comm
         columns = [item for item in commit.columns if item.series.scope_id in guards]
         ids, learnt = series_ids(session, cache, columns, guards, taken.epochs)
         before = transaction.write_ledger(session, commit, guards)
-        edit_days(session, to_edit(commit, guards, columns, ids, [run for run in before if run.is_imported]))
+        edit = to_edit(commit, guards, columns, ids, [run for run in before if run.is_imported])
+        edit.keeps_history = keeps_history
+        edit_days(session, edit)
         transaction.finish(session, commit, guards)
         return taken.result, {
             scope_id: (taken.epochs[guard_id] + 1, learnt.get(scope_id, {})) for scope_id, guard_id in guards.items()
@@ -117,24 +129,33 @@ def push(database: engine.Database, columns: Sequence[series.Columns]) -> None:
         database.repeat(run, once=True)
 
 
-def delete(database: engine.Database, scope_ids: Iterable[str], begin: int, end: int) -> None:
+def delete(
+    database: engine.Database, scope_ids: Iterable[str], begin: int, end: int, keeps_history: bool = True
+) -> None:
     """Delete the collected points and the coverage of these scopes that begin in ``[begin, end)`` (epoch seconds)."""
     if begin >= end:
         return
     for part in statements.chunks(sorted(set(scope_ids)), 100):
-        database.repeat(functools.partial(_delete, scope_ids=part, begin=begin, end=end))
+        database.repeat(functools.partial(_delete, scope_ids=part, begin=begin, end=end, keeps_history=keeps_history))
 
 
-def _delete(session: orm.Session, scope_ids: Sequence[str], begin: int, end: int) -> None:
+def _delete(session: orm.Session, scope_ids: Sequence[str], begin: int, end: int, keeps_history: bool) -> None:
     guards = scopes.guard_ids(session, scope_ids)
     if not guards:
         return
     scopes.lock(session, guards.values())
-    erase(session, guards, begin, end)
+    erase(session, guards, begin, end, keeps_history=keeps_history)
     scopes.advance(session, guards.values())
 
 
-def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int, who: str | None = None) -> None:
+def erase(
+    session: orm.Session,
+    guards: Mapping[str, int],
+    begin: int,
+    end: int,
+    who: str | None = None,
+    keeps_history: bool = True,
+) -> None:
     """Delete collected points and coverage of the scopes of *guards*, which the session has locked."""
     ledger.erase(session, guards, begin, end)
     edit = Edit(
@@ -146,6 +167,7 @@ def erase(session: orm.Session, guards: Mapping[str, int], begin: int, end: int,
         last_day=(end - 1) // period.DAY,
         cause='deleted',
         who=who,
+        keeps_history=keeps_history,
     )
     edit_days(session, edit)
 
@@ -179,6 +201,8 @@ def to_edit(
         edit.takes_out = is_written
         edit.cause = commit.cause or 'replaced'
         edit.who = commit.who
+        edit.tasks = {guards[name]: step.task_id for name, step in commit.steps.items() if name in guards}
+        edit.grid = windows[0][0]
         return edit
     moving = {change.state.scope.id for change in commit.changes if change.moves_clock}
     leftovers = collections.defaultdict(list)
@@ -365,6 +389,8 @@ def _merge_days(
             owners[row.series_id] = (row.scope_id, row.metric, series.Origin.COLLECTED.value)
             midnight = row.day * period.DAY
             before = body.decode_points(row.body)
+            if edit.tasks:
+                _refuse_parts(edit, row, before)
             after = [point for point in before if not edit.takes_out(row.scope_id, row.metric, midnight + point.offset)]
             if len(after) != len(before):
                 replaced.append(row)
@@ -421,6 +447,24 @@ def _refuse_doubles(day: int, before: list[body.Point], added: list[body.Stretch
             )
 
 
+def _refuse_parts(edit: Edit, row: Any, points: Iterable[body.Point]) -> None:
+    """Refuse to replace anything but whole periods: what reaches over the edge of one would be lost, or paid twice."""
+    assert edit.takes_out is not None
+    midnight = row.day * period.DAY
+    for point in points:
+        begin = midnight + point.offset
+        starts_inside = edit.takes_out(row.scope_id, row.metric, begin)
+        ends_inside = edit.takes_out(row.scope_id, row.metric, begin + point.length - 1)
+        if (starts_inside or ends_inside) and (
+            point.length != edit.length or not (starts_inside and ends_inside) or (begin - edit.grid) % edit.length
+        ):
+            raise errors.Conflict(
+                'Metric %s holds points from %s to %s, which is not one period of %d s: it cannot be rated anew period '
+                'by period.'
+                % (row.metric, period.from_epoch(begin), period.from_epoch(begin + point.length), edit.length)
+            )
+
+
 def _touched(fresh: Mapping[tuple[int, int], Any]) -> Iterable[tuple[list[int], list[int]]]:
     """Yield (days, series ids) that cover the keys of *fresh*."""
     days = sorted({day for day, _ in fresh})
@@ -450,7 +494,7 @@ def _list_collected(session: orm.Session, edit: Edit) -> list[Any]:
 
 
 def _write_history(session: orm.Session, edit: Edit, rows: Sequence[Any]) -> None:
-    if not rows:
+    if not rows or not edit.keeps_history:
         return
     now = datetime.datetime.now(period.UTC).replace(microsecond=0)
     statements.insert(
@@ -468,6 +512,7 @@ def _write_history(session: orm.Session, edit: Edit, rows: Sequence[Any]) -> Non
                 'cause': edit.cause,
                 'who': edit.who,
                 'at': now,
+                'task_id': edit.tasks.get(row.scope_id),
             }
             for row in sorted(rows, key=lambda row: (row.day, row.series_id))
         ],

@@ -21,6 +21,7 @@ from cloudkitty.db import types
 from cloudkitty.storage import base
 from cloudkitty.storage import fields
 from cloudkitty.storage.sqlalchemy import commit as writing
+from cloudkitty.storage.sqlalchemy import history
 from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.sqlalchemy import reports
 from cloudkitty.storage.sqlalchemy import windows
@@ -33,6 +34,7 @@ class SQLAlchemyStorage(base.BaseStorage):
     :param scope_key: attribute that holds the scope's id.
     :param zone: of calendar attributes and default windows.
     :param point_limit: how many points a report may look at one by one.
+    :param keeps_history: what a correction replaces goes to the history.
     """
 
     in_database = True
@@ -44,8 +46,10 @@ class SQLAlchemyStorage(base.BaseStorage):
         scope_key: str = 'project_id',
         zone: datetime.tzinfo = periods.UTC,
         point_limit: int = 1_000_000,
+        keeps_history: bool = True,
     ) -> None:
         self._database = database
+        self._keeps_history = keeps_history
         self._point_limit = point_limit
         self._period = period
         self._scope_key = scope_key
@@ -57,7 +61,7 @@ class SQLAlchemyStorage(base.BaseStorage):
         migration.init_storage(self._database)
 
     def commit(self, commit: base.Commit) -> base.CommitResult:
-        return writing.write(self._database, self._known, commit)
+        return writing.write(self._database, self._known, commit, self._keeps_history)
 
     def quantities(
         self,
@@ -155,11 +159,14 @@ class SQLAlchemyStorage(base.BaseStorage):
         self._erase(None if wanted is None else _names(wanted), *self._open_window(begin, end))
 
     def erase(self, session: orm.Session, guards: Mapping[str, int], begin: int, end: int, who: str | None) -> None:
-        writing.erase(session, guards, begin, end, who)
+        writing.erase(session, guards, begin, end, who, self._keeps_history)
+
+    def forget_history(self, before: datetime.datetime) -> int:
+        return history.forget(self._database, before)
 
     def _erase(self, scope_ids: Collection[str] | None, begin: int, end: int) -> None:
         chosen = scopes.list_ids(self._database) if scope_ids is None else scope_ids
-        writing.delete(self._database, chosen, begin, end)
+        writing.delete(self._database, chosen, begin, end, self._keeps_history)
 
     def _open_window(self, begin: datetime.datetime | None, end: datetime.datetime | None) -> tuple[int, int]:
         """Return epoch seconds for a window that may be open on either side."""

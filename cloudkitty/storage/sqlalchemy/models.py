@@ -90,7 +90,10 @@ class ScopeMonth(Base):
 
 
 class RatedHistory(Base):
-    """A day row that a correction replaced: why, by whom, when."""
+    """A day row that a correction replaced: why, by whom, when.
+
+    :ivar task_id: the reprocessing that replaced it.
+    """
 
     __tablename__ = 'rated_history'
     __table_args__ = (sqlalchemy.Index('idx_rated_history_scope_day', 'scope_id', 'day'),)
@@ -106,6 +109,7 @@ class RatedHistory(Base):
     cause: orm.Mapped[str] = orm.mapped_column(types.long_text())
     who: orm.Mapped[str | None] = orm.mapped_column(types.exact_string(255))
     at: orm.Mapped[datetime.datetime] = orm.mapped_column(types.UtcDateTime)
+    task_id: orm.Mapped[int | None] = orm.mapped_column(sqlalchemy.BigInteger)
 
 
 class ImportedFrame(Base):

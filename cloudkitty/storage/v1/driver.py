@@ -37,8 +37,9 @@ class SQLAlchemyStorage(driver.SQLAlchemyStorage):
         scope_key: str = 'project_id',
         zone: datetime.tzinfo = periods.UTC,
         point_limit: int = 1_000_000,
+        keeps_history: bool = True,
     ) -> None:
-        super().__init__(database, period, scope_key, zone, point_limit)
+        super().__init__(database, period, scope_key, zone, point_limit, keeps_history)
         self.reports = reports.Reports(database, scope_key, zone)
 
     def commit(self, commit: base.Commit) -> base.CommitResult:

@@ -51,7 +51,11 @@ class Programs:
             'collect': {'collector': 'memory', 'metrics_conf': self.metrics, 'timezone': 'UTC'},
             'fetcher': {'backend': 'source'},
             'fetcher_source': {'sources': 'a,b'},
-            'orchestrator': {'coordination_url': 'file://%s' % (directory / 'locks'), 'max_workers': 2},
+            'orchestrator': {
+                'coordination_url': 'file://%s' % (directory / 'locks'),
+                'max_workers': 2,
+                'max_workers_reprocessing': 0,
+            },
         }
         self.environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', 'PYTHONPATH': str(self._make_plugins())}
         self.environment.pop('CLOUDKITTY_NATIVE_THREADS', None)

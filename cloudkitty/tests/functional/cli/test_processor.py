@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """``cloudkitty-processor`` as a process, with green and with native threads."""
 
+import contextlib
 import datetime
 import json
 import os
+import random
 import socket
+import time
 
 import pytest
 
 from cloudkitty import period
 from cloudkitty.db import engine
 from cloudkitty.db import rating_modules
+from cloudkitty.db import reprocessings
+from cloudkitty.db import rule_revision
+from cloudkitty.db import scopes
 from cloudkitty.rating.pyscripts import store
+from cloudkitty.storage.sqlalchemy import driver
 from cloudkitty.tests import databases
 from cloudkitty.tests.functional.cli import programs as cli_programs
 from cloudkitty.tests.functional.cli.programs import SIGHUP
@@ -19,8 +26,12 @@ from cloudkitty.tests.functional.cli.programs import SIGKILL
 from cloudkitty.tests.functional.cli.programs import SIGTERM
 from cloudkitty.tests.functional.cli.programs import is_alive
 from cloudkitty.tests.functional.cli.programs import wait_until
+from cloudkitty.tests.functional.rating import test_hashmap
+from cloudkitty.tests.unit.rating.hashmap import rules
 
 PROCESSOR = 'cloudkitty-processor'
+IDENTITY = scopes.Identity('project_id', 'source', 'memory')
+ALL_TIME = (datetime.datetime(2020, 1, 1, tzinfo=period.UTC), datetime.datetime(2100, 1, 1, tzinfo=period.UTC))
 
 
 @pytest.fixture(params=['green', 'native'])
@@ -403,3 +414,71 @@ def test_hybrid_storage_is_one_line(programs):
         'cloudkitty-processor: Cannot use "hybrid" of cloudkitty.storage.v1.backends. It is not built; use sqlalchemy. '
         'Installed: sqlalchemy.'
     ]
+
+
+def reports(database):
+    """Return {(scope id, begin): price} of all there is."""
+    found = driver.SQLAlchemyStorage(database).total(['time', 'project_id'], *ALL_TIME, paginate=False)
+    return {(row['project_id'], row['begin']): row['rate'] for row in found['results']}
+
+
+def schedule(database, **options):
+    """Have everything that is rated of both scopes rated once more."""
+    states = scopes.list_states(database, IDENTITY)
+    first = period.first_period(states[0].last_processed, 3600, period.UTC)
+    last = min(state.last_processed for state in states)
+    reprocessings.schedule(database, IDENTITY, ['a', 'b'], first, last, 3600, 'why', 'me', **options)
+
+
+def test_past_periods_are_rated_once_more_by_children_of_their_own(threads):
+    threads.set('orchestrator', max_workers_reprocessing=1)
+    running = threads.start(PROCESSOR)
+    running.wait_for('of 1 scopes', 2)
+    database = engine.Database(threads.options['database']['connection'])
+    assert len(running.children()) == 3
+    schedule(database, recollect=False)
+    wait_until(lambda: all(task.is_finished for task in reprocessings.list_tasks(database)))
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    assert 'reprocessed' in running.output
+    assert 'Traceback' not in running.output
+    database.dispose()
+
+
+def test_killed_reprocessing_goes_on_and_reports_show_no_hole(everywhere):
+    databases.ready(everywhere.options['database']['connection']).dispose()
+    running = everywhere.start(PROCESSOR)
+    running.wait_for('of 1 scopes', 2)
+    running.signal(SIGTERM)
+    assert running.wait() == 0
+    database = engine.Database(everywhere.options['database']['connection'])
+    before = reports(database)
+    assert set(before.values()) == {0}
+    rating_modules.set_enabled(database, 'hashmap', True)
+    test_hashmap.store(database, [rules.Rules().flat(2).service('cpu'), rules.Rules().flat(3).service('disk')])
+    database.repeat(rule_revision.bump)
+    schedule(database)
+    everywhere.set('orchestrator', max_workers=0, max_workers_reprocessing=2, max_granules=1000)
+    everywhere.environment['FAKE_DELAY'] = '0.2'
+    kills = 0
+    while not all(task.is_finished for task in reprocessings.list_tasks(database)):
+        running = everywhere.start(PROCESSOR)
+        wait_until(
+            lambda running=running: (
+                'reprocessed' in running.output or all(task.is_finished for task in reprocessings.list_tasks(database))
+            )
+        )
+        time.sleep(random.uniform(0, 0.5))
+        for pid in [*running.children(), running.process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, SIGKILL)
+        running.wait()
+        kills += 1
+        found = reports(database)
+        assert found.keys() == before.keys()
+        assert set(found.values()) <= {0, 5}
+    assert kills > 1
+    assert set(reports(database).values()) == {5}
+    points, _ = clocks(everywhere)
+    assert points == 2 * len(before)
+    database.dispose()

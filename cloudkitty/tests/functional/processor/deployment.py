@@ -9,6 +9,7 @@ import sqlalchemy
 from cloudkitty import period
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import rating_modules
+from cloudkitty.db import reprocessings
 from cloudkitty.db import rule_revision
 from cloudkitty.db import scopes
 from cloudkitty.processor import mend
@@ -16,6 +17,8 @@ from cloudkitty.processor import partition
 from cloudkitty.processor import pipeline
 from cloudkitty.processor import planner
 from cloudkitty.processor import repair
+from cloudkitty.processor import reprocess
+from cloudkitty.processor import reprocessor
 from cloudkitty.processor import worker
 from cloudkitty.rating import chain
 from cloudkitty.rating import hash
@@ -94,6 +97,42 @@ class Deployment:
             self.clock,
             longest_id=storage.longest_scope_id,
         )
+
+    def make_reprocessor(self, share=None):
+        """Return a worker that reprocesses, with caches of its own."""
+        patience = pipeline.Patience(hold=HOLD)
+        chains = chain.Cache(self.database, CONF, installed=self.modules, skips=self.skips)
+        storage = self.driver_class(self.database, HOUR)
+        line = reprocess.Line(self.database, self.source, chains, storage, self.metrics, HOUR, patience, self.clock)
+        return reprocessor.Reprocessor(
+            self.database,
+            line,
+            storage,
+            share or partition.Everything(),
+            self.identity,
+            planner.Schedule(HOUR, 2),
+            self.limits,
+            patience,
+            self.clock,
+        )
+
+    def schedule(self, first, last, *scope_ids, reason='why', **options):
+        """Have hours *first* to *last* of June reprocessed, of all scopes unless some are named."""
+        reprocessings.schedule(
+            self.database,
+            self.identity,
+            scope_ids or None,
+            samples.instant(JUNE + first * HOUR),
+            samples.instant(JUNE + last * HOUR),
+            HOUR,
+            reason,
+            'me',
+            **options,
+        )
+
+    def tasks(self, *scope_ids):
+        """Return the tasks of these scopes, or all, oldest first."""
+        return reprocessings.list_tasks(self.database, scope_ids or None, newest_first=False)
 
     def run(self, hours=0):
         """Run a pass; with *hours*: one after each of so many hours."""

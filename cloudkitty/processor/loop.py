@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What keeps a worker working: pass after pass, whatever fails, until it is told to stop."""
+
+import abc
+import threading
+
+from oslo_db import exception as db_exc
+from oslo_log import log
+import sqlalchemy
+
+from cloudkitty import errors
+from cloudkitty.db import engine
+from cloudkitty.processor import partition
+
+LOG = log.getLogger(__name__)
+
+
+class Loop(abc.ABC):
+    """Runs passes.
+
+    :param share: joined at the start, left at the end.
+    """
+
+    #: Seconds after a pass or a batch that failed altogether; doubled each time, up to the longest.
+    FIRST_PAUSE = 5
+    LONGEST_PAUSE = 60
+
+    def __init__(self, share: partition.Everything) -> None:
+        self._share = share
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+
+    @abc.abstractmethod
+    def run_pass(self) -> float:
+        """Do what is due; return the seconds until something may be due next."""
+
+    def run(self) -> None:
+        """Work until :meth:`stop`; whatever fails is logged and tried again."""
+        self._share.start()
+        failed = 0
+        try:
+            while not self._stopping.is_set():
+                problem: Exception | None = None
+                try:
+                    wait = self.run_pass()
+                    failed = 0
+                except Exception as error:
+                    # The last resort: the processor lives on.
+                    problem = error
+                if problem is not None:
+                    wait = min(self.FIRST_PAUSE * 2**failed, self.LONGEST_PAUSE)
+                    failed = min(failed + 1, 10)
+                    self._log_failure(problem, wait)
+                if not self._stopping.is_set():
+                    self._wake.wait(wait)
+                    self._wake.clear()
+        finally:
+            self._share.stop()
+
+    def _log_failure(self, error: Exception, pause: float) -> None:
+        if isinstance(error, db_exc.DBError | sqlalchemy.exc.SQLAlchemyError):
+            LOG.error('The database is away or refuses; trying again in %d s. %s', pause, engine.describe(error))
+        elif isinstance(error, errors.CloudKittyError):
+            LOG.error('Nothing can be rated; trying again in %d s. %s', pause, error)
+        else:
+            LOG.error('A pass failed; trying again in %d s.', pause, exc_info=error)
+
+    def stop(self) -> None:
+        """End after the batch in hand."""
+        self._stopping.set()
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look now whether there is something to do."""
+        self._wake.set()

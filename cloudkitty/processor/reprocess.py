@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One batch of reprocessing: collect it again or read what is stored, price it, put new in the place of old.
+
+A period is replaced as a whole, in one transaction with the progress of its task. What the source does not give any
+more, or a module does not price, stays as it was, and the task says so.
+"""
+
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Mapping
+from collections.abc import Sequence
+import dataclasses
+import datetime
+
+from oslo_log import log
+
+from cloudkitty import coverage
+from cloudkitty import metric
+from cloudkitty import period
+from cloudkitty import reprocessing
+from cloudkitty import scope
+from cloudkitty import series
+from cloudkitty import usage
+from cloudkitty.db import coverage as ledger
+from cloudkitty.db import engine
+from cloudkitty.db import reprocessings
+from cloudkitty.processor import mend
+from cloudkitty.processor import pipeline
+from cloudkitty.storage import base as storage_base
+
+LOG = log.getLogger(__name__)
+
+Cell = pipeline.Cell
+Status = coverage.Status
+
+#: Why a period stays as it is for which the source has nothing.
+GONE = 'The source has nothing of it any more.'
+#: What a cell may be before that a cell without points takes nothing away from.
+_WITHOUT_POINTS = frozenset({Status.EMPTY, Status.UNKNOWN, Status.FAILED, Status.LOST})
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Tasks of the same kind, reason and actor whose next periods are the same, and *count* of those.
+
+    :ivar states: of their scopes, in the order of the tasks.
+    """
+
+    tasks: tuple[reprocessing.Task, ...]
+    states: tuple[scope.State, ...]
+    begin: int
+    count: int
+
+    @property
+    def recollect(self) -> bool:
+        return self.tasks[0].recollect
+
+
+@dataclasses.dataclass
+class _Step:
+    """What becomes of a scope's part of a batch.
+
+    :ivar end: where it stops for now.
+    :ivar holding: error for which it stops there.
+    :ivar kept: cell to why it stays as it is.
+    :ivar is_late: the source has failed for longer than it is waited for.
+    """
+
+    end: int
+    holding: str | None = None
+    kept: dict[Cell, str] = dataclasses.field(default_factory=dict)
+    is_late: bool = False
+
+
+class Line:
+    """Works on one job after the other; the parameters are those of :class:`cloudkitty.processor.pipeline.Pipeline`."""
+
+    def __init__(
+        self,
+        database: engine.Database,
+        collector,
+        chains,
+        storage: storage_base.BaseStorage,
+        metrics: Sequence[metric.Metric],
+        length: int,
+        patience: pipeline.Patience,
+        clock: Callable[[], datetime.datetime],
+        pause: Callable[[], None] | None = None,
+        causes: pipeline.Causes | None = None,
+    ) -> None:
+        self._database = database
+        self._collector = collector
+        self._chains = chains
+        self._storage = storage
+        self._metrics = tuple(metrics)
+        self._types = frozenset(item.type for item in metrics)
+        self._length = length
+        self._patience = patience
+        self._clock = clock
+        self._pause = pause
+        self._causes = causes or pipeline.Causes()
+
+    def run(self, job: Job) -> pipeline.Outcome:
+        """Rate *job* once more, or the part of it that the collector gets to."""
+        states = {state.scope.id: state for state in job.states}
+        tasks = {task.scope_id: task for task in job.tasks}
+        end = job.begin + job.count * self._length
+        chain = self._chains.get()
+        past = mend.Past(ledger.list_runs(self._database, states, job.begin, end))
+        found = self._find(job, tuple(states), past)
+        self._causes.warn(found.troubles)
+        batch = found.batch
+        now = period.to_epoch(self._clock())
+        came = _cells(found.columns)
+        steps = {
+            scope_id: self._follow(tasks[scope_id], batch, past, found.troubles, came, now)
+            for scope_id in batch.scope_ids
+        }
+        found = pipeline.cut(found, {scope_id: step.end for scope_id, step in steps.items()})
+        whole = chain.sees_whole_frames(batch.begin, batch.end)
+        self._spread(batch, past, came, steps, whole)
+        kept = {cell for step in steps.values() for cell in step.kept}
+        columns = mend.keep(found.columns, lambda cell: cell not in kept)
+        rated = chain.price(usage.Usage(batch, columns, []), self._pause)
+        self._keep_priced(rated, batch, past, steps, whole)
+        outcome = self._write(job, states, tasks, batch, past, found, rated, steps, whole, now)
+        self._note(tasks, steps, outcome.dropped, now)
+        return outcome
+
+    def _find(self, job: Job, scope_ids: tuple[str, ...], past: mend.Past) -> usage.Usage:
+        """Return the quantities to price: those of the source, or the stored ones where they are what it gave."""
+        batch = usage.Batch(scope_ids, self._metrics, job.begin, self._length, job.count)
+        if job.recollect:
+            return self._collector.collect(batch)
+        altered = {
+            (scope_id, begin) for scope_id in scope_ids for begin in batch.begins if past.is_altered(scope_id, begin)
+        }
+        collected = usage.Usage(batch, [], [])
+        if altered:
+            owners = tuple(scope_id for scope_id in scope_ids if any(cell[0] == scope_id for cell in altered))
+            collected = self._collector.collect(dataclasses.replace(batch, scope_ids=owners))
+            answered = collected.batch
+            batch = dataclasses.replace(
+                batch,
+                scope_ids=tuple(
+                    scope_id for scope_id in scope_ids if scope_id not in owners or scope_id in answered.scope_ids
+                ),
+                count=answered.count,
+            )
+        stored = self._storage.quantities(batch.scope_ids, None, batch.begin, batch.end, priced=True)
+        troubles = [
+            dataclasses.replace(trouble, begin=begin, end=begin + self._length)
+            for trouble in collected.troubles
+            for begin in range(trouble.begin, trouble.end, self._length)
+            if (trouble.scope_id, begin) in altered
+        ]
+        columns = mend.keep(collected.columns, lambda cell: (cell[0], cell[2]) in altered)
+        columns += mend.keep(stored, lambda cell: (cell[0], cell[2]) not in altered)
+        return usage.Usage(batch, columns, troubles)
+
+    def _follow(
+        self,
+        task: reprocessing.Task,
+        batch: usage.Batch,
+        past: mend.Past,
+        troubles: Sequence[usage.Trouble],
+        came: Collection[tuple[str, str, int]],
+        now: int,
+    ) -> _Step:
+        """Return how far a scope gets, and which of its cells the source failed to give."""
+        step = _Step(batch.end)
+        mine = [trouble for trouble in troubles if trouble.scope_id == task.scope_id]
+        since = task.trouble.since if task.trouble is not None else now
+        is_waited_for = now < since + self._patience.hold
+        for cell, trouble in sorted(
+            pipeline.troubled_cells(mine, self._length).items(), key=lambda item: (item[0][2], item[0][1])
+        ):
+            may_pass = trouble.status is Status.PROVISIONAL or pipeline.is_transient(trouble)
+            if may_pass and is_waited_for:
+                step.end, step.holding = cell[2], trouble.error
+                break
+            if may_pass or trouble.status is Status.FAILED:
+                step.kept[cell] = trouble.error
+                step.is_late = step.is_late or may_pass
+            elif not _is_hollow(past, cell):
+                step.kept[cell] = trouble.error
+        return step
+
+    def _spread(
+        self, batch: usage.Batch, past: mend.Past, came: Collection[Cell], steps: Mapping[str, _Step], whole: bool
+    ) -> None:
+        """Have periods stay as they are of which nothing is left, or which only make sense as a whole."""
+        filled = {(cell[0], cell[2]) for cell in came}
+        for scope_id, step in steps.items():
+            for begin in range(batch.begin, step.end, self._length):
+                before = past.at(scope_id, begin)
+                content = [name for name, run in before.items() if run.status not in _WITHOUT_POINTS]
+                error = next((error for cell, error in step.kept.items() if whole and cell[2] == begin), None)
+                if error is None and content and (scope_id, begin) not in filled:
+                    error = GONE
+                if error is not None:
+                    for name in {*self._types, *before} if whole else content:
+                        step.kept.setdefault((scope_id, name, begin), error)
+
+    def _keep_priced(
+        self,
+        rated: usage.Rated,
+        batch: usage.Batch,
+        past: mend.Past,
+        steps: Mapping[str, _Step],
+        whole: bool,
+    ) -> None:
+        """Have prices stay where there are none in their place."""
+        for cell, trouble in pipeline.troubled_cells(rated.troubles, self._length).items():
+            before = past.at(cell[0], cell[2])
+            names = {*before, *self._types, cell[1]} if whole else {cell[1]}
+            if any(name in before and before[name].status in _PRICED for name in names):
+                for name in names:
+                    steps[cell[0]].kept.setdefault((cell[0], name, cell[2]), trouble.error)
+
+    def _write(
+        self,
+        job: Job,
+        states: Mapping[str, scope.State],
+        tasks: Mapping[str, reprocessing.Task],
+        batch: usage.Batch,
+        past: mend.Past,
+        found: usage.Usage,
+        rated: usage.Rated,
+        steps: Mapping[str, _Step],
+        whole: bool,
+        now: int,
+    ) -> pipeline.Outcome:
+        moving = {scope_id: step for scope_id, step in steps.items() if step.end > batch.begin}
+        left = frozenset(states) - frozenset(batch.scope_ids)
+        held = frozenset(steps) - frozenset(moving)
+        if not moving:
+            return pipeline.Outcome(frozenset(), frozenset(), held, left)
+        runs = self._runs(job, batch, past, found, rated, moving, whole)
+        written = {(run.scope_id, run.metric, run.begin) for run in runs}
+        columns = mend.keep(rated.columns, lambda cell: cell in written)
+        failures = self._failures(batch, rated, runs, now)
+        result = self._storage.commit(
+            storage_base.Commit(
+                self._length,
+                [
+                    storage_base.Change(states[scope_id], batch.begin, step.end, moves_clock=False)
+                    for scope_id, step in moving.items()
+                ],
+                columns,
+                coverage.join(runs),
+                failures,
+                {cell: count for cell, count in rated.skipped.items() if cell in written},
+                replace=True,
+                cause='%s: %s' % ('reprocessing' if job.recollect else 're-rating', job.tasks[0].reason),
+                who=job.tasks[0].actor,
+                now=now,
+                steps={
+                    scope_id: self._progress(tasks[scope_id], step, scope_id, now) for scope_id, step in moving.items()
+                },
+            )
+        )
+        points = sum(len(item.begins) for item in columns if item.series.scope_id in result.committed)
+        self._log(batch, points, result, tasks, moving)
+        return pipeline.Outcome(result.committed, result.dropped, held, left, points)
+
+    def _runs(
+        self,
+        job: Job,
+        batch: usage.Batch,
+        past: mend.Past,
+        found: usage.Usage,
+        rated: usage.Rated,
+        moving: Mapping[str, _Step],
+        whole: bool,
+    ) -> list[coverage.Run]:
+        """Return the coverage of the cells to write."""
+        filled = pipeline.filled_cells(rated)
+        troubles = pipeline.troubled_cells([*found.troubles, *rated.troubles], self._length)
+        added: dict[tuple[str, int], set[str]] = {}
+        for scope_id, name, begin in filled:
+            added.setdefault((scope_id, begin), set()).add(name)
+        runs = []
+        for scope_id, step in moving.items():
+            for begin in range(batch.begin, step.end, self._length):
+                before = past.at(scope_id, begin)
+                is_collected = job.recollect or past.is_altered(scope_id, begin)
+                names = added.get((scope_id, begin), set()) | (self._types if is_collected else set())
+                if whole:
+                    # What a module put there without there being such a metric.
+                    names = names | {name for name, run in before.items() if run.altered}
+                for name in sorted(names):
+                    cell = (scope_id, name, begin)
+                    if cell in step.kept:
+                        continue
+                    is_filled = cell in filled
+                    status = Status.RATED if is_filled else Status.EMPTY
+                    if cell in troubles:
+                        status = troubles[cell].status
+                    elif not is_collected and past.status(cell) is Status.PROVISIONAL:
+                        status = Status.PROVISIONAL
+                    runs.append(pipeline.to_run(cell, self._length, status, is_filled, rated))
+        return runs
+
+    def _failures(
+        self, batch: usage.Batch, rated: usage.Rated, runs: Sequence[coverage.Run], now: int
+    ) -> list[coverage.Failure]:
+        """Return the open troubles of the cells of *runs*: what still lacks a price or is still to be collected."""
+        open_ended = {
+            (run.scope_id, run.metric, run.begin) for run in runs if run.status in (Status.UNRATED, Status.PROVISIONAL)
+        }
+        if not open_ended:
+            return []
+        known = {
+            (failure.scope_id, failure.metric, failure.begin): failure
+            for failure in ledger.list_failures(
+                self._database, scope_ids={cell[0] for cell in open_ended}, begin=batch.begin, end=batch.end
+            )
+        }
+        result = []
+        for cell, trouble in pipeline.troubled_cells(rated.troubles, self._length).items():
+            if cell in open_ended:
+                result.append(self._patience.fail(cell, trouble.error, known.get(cell), now))
+                open_ended.discard(cell)
+        return result + [known[cell] for cell in sorted(open_ended) if cell in known]
+
+    def _progress(self, task: reprocessing.Task, step: _Step, scope_id: str, now: int) -> reprocessing.Progress:
+        kept = [
+            reprocessing.Kept(name, begin, begin + self._length, error)
+            for (_, name, begin), error in step.kept.items()
+            if begin < step.end
+        ]
+        trouble = None
+        if step.is_late:
+            # Were each period waited for anew, a source that always fails would cost a whole hold for each.
+            since = task.trouble.since if task.trouble is not None else now
+            trouble = reprocessing.Trouble(since, 0, now, kept[0].error)
+        return reprocessing.Progress(
+            task.id, task.current, step.end - self._length, tuple(reprocessing.join(kept)), trouble
+        )
+
+    def _note(
+        self, tasks: Mapping[str, reprocessing.Task], steps: Mapping[str, _Step], dropped: Collection[str], now: int
+    ) -> None:
+        troubles = {
+            tasks[scope_id].id: fail(tasks[scope_id], step.holding, self._patience, now)
+            for scope_id, step in steps.items()
+            if step.holding is not None and scope_id not in dropped
+        }
+        reprocessings.note(self._database, troubles)
+
+    def _log(
+        self,
+        batch: usage.Batch,
+        points: int,
+        result: storage_base.CommitResult,
+        tasks: Mapping[str, reprocessing.Task],
+        moving: Mapping[str, _Step],
+    ) -> None:
+        done = sum(moving[scope_id].end >= tasks[scope_id].last + self._length for scope_id in result.committed)
+        kept = sum(len(moving[scope_id].kept) for scope_id in result.committed)
+        LOG.info(
+            '%s to %s: reprocessed %d points of %d scopes; %d tasks are finished%s',
+            period.from_epoch(batch.begin),
+            period.from_epoch(batch.end),
+            points,
+            len(result.committed),
+            done,
+            ', %d cells are left as they were' % kept if kept else '',
+        )
+
+
+#: What has a price.
+_PRICED = frozenset({Status.RATED, Status.PROVISIONAL})
+
+
+def fail(task: reprocessing.Task, error: str, patience: pipeline.Patience, now: int) -> reprocessing.Trouble:
+    """Return the trouble of *task* after one more failed attempt."""
+    before = task.trouble
+    attempts = before.attempts + 1 if before is not None else 1
+    return reprocessing.Trouble(
+        before.since if before is not None else now, attempts, patience.next_attempt(attempts, now), error
+    )
+
+
+def _is_hollow(past: mend.Past, cell: Cell) -> bool:
+    status = past.status(cell)
+    return status is None or status in _WITHOUT_POINTS
+
+
+def _cells(columns: Sequence[series.Columns]) -> set[Cell]:
+    return {(item.series.scope_id, item.series.metric, begin) for item in columns for begin in item.begins}
