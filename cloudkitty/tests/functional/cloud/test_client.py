@@ -159,6 +159,7 @@ def test_commands_of_v2_work_without_authentication(noauth_server, flavour, tmp_
         path.write_text(json.dumps({'dataframes': [{'period': period, 'usage': {'fee': [point]}}]}))
         client.silently('dataframes add', str(path))
         assert [row['Rate'] for row in client('summary get', *WINDOW, '--filter', 'type:fee')] == [3]
+        walk_through_reprocessing(client)
         walk_through_scopes(client)
         assert {row['Module']: row['Enabled'] for row in client('module list')}['noop']
         assert client('module enable', 'hashmap') == [{'Module': 'hashmap', 'Enabled': True, 'Priority': 1}]
@@ -166,6 +167,27 @@ def test_commands_of_v2_work_without_authentication(noauth_server, flavour, tmp_
         assert client('module get', 'hashmap') == [{'Module': 'hashmap', 'Enabled': True, 'Priority': 7}]
         client('module set priority', 'hashmap', '1')
         assert client('module disable', 'hashmap') == [{'Module': 'hashmap', 'Enabled': False, 'Priority': 1}]
+
+
+def walk_through_reprocessing(client):
+    assert client('tasks reprocessing get') == []
+    hours = ('--start-reprocess-time', '2026-05-31T20:00:00Z', '--end-reprocess-time', '2026-06-01T00:00:00Z')
+    # The client shows nothing of what it is answered.
+    client('tasks reprocessing create', '--scope-id', 'p1', '--scope-id', 'p2', *hours, '--reason', 'price list fixed')
+    rows = client('tasks reprocessing get', '--order', 'asc')
+    assert rows == [
+        {
+            'Scope ID': scope_id,
+            'Reason': 'price list fixed',
+            'Start reprocessing time': '2026-05-31T20:00:00',
+            'End reprocessing time': '2026-06-01T00:00:00',
+            'Current reprocessing time': '',
+        }
+        for scope_id in ('p1', 'p2')
+    ]
+    assert client('tasks reprocessing get', '--scope-id', 'p2', '--limit', '1') == rows[1:]
+    with pytest.raises(Refused, match='400'):
+        client('tasks reprocessing create', '--scope-id', 'p1', *hours, '--reason', 'again')
 
 
 def walk_through_scopes(client):
