@@ -104,6 +104,13 @@ def next_month_start(instant: datetime.datetime, zone: datetime.tzinfo) -> datet
     )
 
 
+def window(
+    begin: datetime.datetime | None, end: datetime.datetime | None, now: datetime.datetime, zone: datetime.tzinfo
+) -> tuple[datetime.datetime, datetime.datetime]:
+    """Return (begin, end); what is missing is that of the month in *zone* that *now* falls in."""
+    return begin or month_start(now, zone), end or next_month_start(now, zone)
+
+
 def first_period(now: datetime.datetime, seconds: int, zone: datetime.tzinfo) -> datetime.datetime:
     """Return the begin of the first period to rate of a scope discovered at *now*.
 

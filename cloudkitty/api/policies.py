@@ -128,6 +128,12 @@ _OPERATIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
         'List what is to be rated once more, and how far that got.',
         (('GET', '/v2/task/reprocesses'), ('GET', '/v2/task/reprocesses/{scope_id}')),
     ),
+    (
+        'coverage:get',
+        READER_OR_ADMIN,
+        'Get what became of each period, and how complete a window is.',
+        (('GET', '/v2/coverage'),),
+    ),
     ('summary:get_summary', READER_OR_ADMIN, 'Get sums of usage and prices.', (('GET', '/v2/summary'),)),
     ('dataframes:get', READER_OR_ADMIN, 'List rated data.', (('GET', '/v2/dataframes'),)),
     ('dataframes:add', ADMIN, 'Store data that is rated already.', (('POST', '/v2/dataframes'),)),

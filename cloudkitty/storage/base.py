@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import dataclasses
 import datetime
 from typing import Any
+from typing import NamedTuple
 
 from sqlalchemy import orm
 
@@ -81,6 +82,23 @@ class CommitResult:
 
     committed: frozenset[str]
     dropped: frozenset[str]
+
+
+class Span(NamedTuple):
+    """What was collected of a scope and metric, where it begins in ``[begin, end)`` (epoch seconds)."""
+
+    scope_id: str
+    metric: str
+    begin: int
+    end: int
+
+
+class Counts(NamedTuple):
+    """How many points have a price, which of those no rule matched, and how many more were dropped."""
+
+    points: int
+    unpriced: int
+    skipped: int
 
 
 class BaseStorage(abc.ABC):
@@ -195,6 +213,13 @@ class BaseStorage(abc.ABC):
     def forget_history(self, before: datetime.datetime) -> int:
         """Delete what corrections replaced before that instant; return how many entries of the history that were."""
         return 0
+
+    def count(self, session: orm.Session, spans: Sequence[Span]) -> list[Counts | None]:
+        """Return how many points each of *spans* has; None where the driver does not know.
+
+        :param session: what the ledger was read with; spans of one scope and metric do not overlap.
+        """
+        return [None] * len(spans)
 
     def get_retention(self) -> datetime.timedelta:
         """Return how long data is kept: nothing is deleted by age."""

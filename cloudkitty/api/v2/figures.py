@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all that shows figures of projects shares: the window asked for, and whose figures the caller may see.
 
-Without a begin or an end the storage takes those of the current month, in the deployment's zone.
+Without a begin or an end they are those of the current month, in the deployment's zone.
 """
 
+import datetime
+
+from cloudkitty import period
 from cloudkitty.api import policy
 from cloudkitty.api import rest
 from cloudkitty.api.v2 import parameters
@@ -11,6 +14,13 @@ from cloudkitty.api.v2 import resource
 
 #: Parameters of a window.
 WINDOW = {'begin': parameters.Single(resource.timestamp), 'end': parameters.Single(resource.timestamp)}
+
+
+def window(
+    begin: datetime.datetime | None, end: datetime.datetime | None
+) -> tuple[datetime.datetime, datetime.datetime]:
+    """Return the window asked for."""
+    return period.window(begin, end, datetime.datetime.now(period.UTC), rest.deployment().zone)
 
 
 def own_project() -> str | None:

@@ -8,6 +8,7 @@ import pecan
 from webob import exc
 
 from cloudkitty.api import middleware
+from cloudkitty.api.v2 import coverage
 from cloudkitty.api.v2 import dataframes
 from cloudkitty.api.v2 import modules
 from cloudkitty.api.v2 import reprocesses
@@ -23,6 +24,7 @@ ROUTES: Mapping[str, Mapping[str, resource.Handler]] = {
         'POST': scope.create_scope,
         'PATCH': scope.change_scope,
     },
+    'coverage': {'GET': coverage.get_coverage},
     'summary': {'GET': summary.get_summary},
     'dataframes': {'GET': dataframes.list_frames, 'POST': dataframes.add_frames},
     'task/reprocesses': {

@@ -11,6 +11,7 @@ from typing import Any
 from cloudkitty import errors
 from cloudkitty.api import rest
 from cloudkitty.api import types
+from cloudkitty.api.v2 import coverage
 from cloudkitty.api.v2 import figures
 from cloudkitty.api.v2 import parameters
 from cloudkitty.api.v2 import resource
@@ -28,6 +29,7 @@ _TIME_OPTION = re.compile('time-.')
         'filters': parameters.Pairs(repeats=True),
         'response_format': parameters.Single(types.Choice('table', 'object'), default='table'),
         'custom_fields': parameters.Single(types.text),
+        'completeness': parameters.Single(types.boolean, default=False),
         **parameters.PAGE,
     },
     owner=figures.own_project,
@@ -39,16 +41,24 @@ def get_summary(
     filters: dict[str, list[str]],
     response_format: str,
     custom_fields: str | None,
+    completeness: bool,
     offset: int,
     limit: int,
 ) -> dict[str, Any] | resource.Table:
-    """Return sums over the points of a window, by the values of *groupby*."""
+    """Return sums over the points of a window, by the values of *groupby*.
+
+    :param completeness: say as well how complete the window is.
+    """
     words = _read_words(groupby)
     chosen = [column.alias for column in fields.parse(custom_fields)]
     columns = ['begin', 'end', *chosen, *(word for word in words if word != base.BY_PERIOD)]
     if len(set(columns)) != len(columns):
         raise errors.BadRequest('groupby: a custom field has the name of a group.')
     allowed = figures.restrict(filters)
+    begin, end = figures.window(begin, end)
+    is_table = resource.wants_table()
+    # Before the sums: what is done now is in them.
+    more = {'completeness': coverage.measure(begin, end, allowed)} if completeness and not is_table else {}
     found: dict[str, Any] = {'total': 0, 'results': []}
     if allowed is not None:
         found = rest.deployment().storage.total(
@@ -61,15 +71,22 @@ def get_summary(
             limit=limit,
         )
     results = [[_print(row[column]) for column in columns] for row in found['results']]
-    if resource.wants_table():
+    if is_table:
         return resource.Table(columns, results)
     if response_format == 'object':
         return {
             'total': found['total'],
             'results': [dict(zip(columns, row, strict=True)) for row in results],
             'format': 'object',
+            **more,
         }
-    return {'total': found['total'], 'columns': columns if results else [], 'results': results, 'format': 'table'}
+    return {
+        'total': found['total'],
+        'columns': columns if results else [],
+        'results': results,
+        'format': 'table',
+        **more,
+    }
 
 
 def _read_words(groupby: list[str]) -> list[str]:

@@ -21,6 +21,7 @@ from cloudkitty.db import types
 from cloudkitty.storage import base
 from cloudkitty.storage import fields
 from cloudkitty.storage.sqlalchemy import commit as writing
+from cloudkitty.storage.sqlalchemy import counts
 from cloudkitty.storage.sqlalchemy import history
 from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.sqlalchemy import reports
@@ -214,6 +215,9 @@ class SQLAlchemyStorage(base.BaseStorage):
             results = results[offset : None if limit is None else offset + limit]
         return {'total': total, 'results': results}
 
+    def count(self, session: orm.Session, spans: Sequence[base.Span]) -> list[base.Counts | None]:
+        return list(counts.read(session, spans))
+
     def get_tenants(
         self, begin: datetime.datetime | None = None, end: datetime.datetime | None = None, whole: bool = False
     ) -> list[str]:
@@ -225,9 +229,7 @@ class SQLAlchemyStorage(base.BaseStorage):
     ) -> tuple[datetime.datetime, datetime.datetime]:
         """Return the window asked for; what is missing is that of the current month."""
         if begin is None or end is None:
-            now = datetime.datetime.now(periods.UTC)
-            begin = begin or periods.month_start(now, self._zone)
-            end = end or periods.next_month_start(now, self._zone)
+            return periods.window(begin, end, datetime.datetime.now(periods.UTC), self._zone)
         return begin, end
 
     def _select(

@@ -22,7 +22,7 @@ ROUTES = {route.name: route for route in [*routes.list_routes(), *routes.list_v2
 #: Routes that show the data of projects: what belongs to another one must never be in their answers.
 FIGURES = ('GET /v1/report/total', 'GET /v1/report/summary', 'GET /v1/storage/dataframes')
 #: The same of v2, which shows everybody no more than his own project, whatever he asks for.
-V2_FIGURES = ('GET /v2/summary', 'GET /v2/dataframes')
+V2_FIGURES = ('GET /v2/summary', 'GET /v2/dataframes', 'GET /v2/coverage')
 #: How each project can be told in an answer: its id, its resources, its prices.
 MARKS = {'p1': ('p1', '"a"', '0.125', '1.125'), 'p2': ('p2', '"b"'), 'p3': ('p3', '"z"', '33.333')}
 PROJECT = {name: (token['token'].get('project') or {}).get('id') for name, token in deployment.TOKENS.items()}
