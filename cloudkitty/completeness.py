@@ -16,7 +16,6 @@ Source: admin guide, "What became of each hour: coverage".
 
 import bisect
 import collections
-from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import enum
+import itertools
 import math
 from typing import NamedTuple
 
@@ -102,6 +102,7 @@ class Piece(NamedTuple):
 
     :ivar metric: None where it is not known yet what the scope has.
     :ivar status: one of :data:`STATUSES`.
+    :ivar cells: how many there are.
     """
 
     scope_id: str
@@ -110,12 +111,9 @@ class Piece(NamedTuple):
     end: int
     status: str
     grid: Grid
+    cells: int
     rule_set: str | None = None
     altered: bool = False
-
-    @property
-    def cells(self) -> int:
-        return self.grid.count(self.begin, self.end)
 
 
 Extents = Mapping[str, tuple[int, int]]
@@ -168,23 +166,20 @@ def survey(
         first, last = ends[metric]
         cursor = max(task.begin, first)
         for run in runs.get(metric, ()):
-            result += _gap(task, owner, metric, cursor, run.begin, run.begin)
-            result.append(
-                Piece(
-                    owner.scope_id,
-                    metric,
-                    max(run.begin, task.begin),
-                    min(run.end, task.end),
-                    run.status.value,
-                    owner.grid,
-                    run.rule_set,
-                    run.altered,
-                )
-            )
+            if cursor < run.begin:
+                result += _gap(task, owner, metric, cursor, run.begin, run.begin)
+            result.append(_cut(task, owner, run))
             cursor = max(cursor, run.end)
         stop = max(last, owner.until) if _is_current(owner, last) else last
         result += _gap(task, owner, metric, cursor, min(task.end, stop))
     return result
+
+
+def _cut(task: Task, owner: Owner, run: coverage.Run) -> Piece:
+    """Return what of *run* is in the window."""
+    begin, end = max(run.begin, task.begin), min(run.end, task.end)
+    cells = owner.grid.count(begin, end)
+    return Piece(owner.scope_id, run.metric, begin, end, run.status.value, owner.grid, cells, run.rule_set, run.altered)
 
 
 def _is_current(owner: Owner, last: int) -> bool:
@@ -204,16 +199,10 @@ def _gap(
     limit = task.end if limit is None else limit
     due = min(max(begin, task.due(grid)), end)
     for first, stop, status in ((begin, due, PENDING), (due, end, WAITING)):
-        if grid.count(first, stop):
+        cells = grid.count(first, stop)
+        if cells:
             last = min(limit, grid.last(stop) + grid.length)
-            yield Piece(owner.scope_id, metric, grid.next(first), last, status, grid)
-
-
-class Missing(NamedTuple):
-    """Consecutive cells that are not done, and how many."""
-
-    piece: Piece
-    cells: int
+            yield Piece(owner.scope_id, metric, grid.next(first), last, status, grid, cells)
 
 
 @dataclasses.dataclass
@@ -228,19 +217,18 @@ class Tally:
 
     limit: int = 100
     cells: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    runs: list[Missing] = dataclasses.field(default_factory=list)
+    runs: list[Piece] = dataclasses.field(default_factory=list)
     run_count: int = 0
 
     def add(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
-            cells = piece.cells
-            if not cells:
+            if not piece.cells:
                 continue
-            self.cells[piece.status] += cells
+            self.cells[piece.status] += piece.cells
             if piece.status not in DONE:
                 self.run_count += 1
                 if len(self.runs) < self.limit:
-                    self.runs.append(Missing(piece, cells))
+                    self.runs.append(piece)
 
     @property
     def total(self) -> int:
@@ -287,40 +275,42 @@ class Page:
     def add(self, pieces: Sequence[Piece], resolution: Resolution) -> None:
         """Add the rows that *pieces*, all of one scope, sorted by metric and begin, make."""
         for group in _groups(pieces, resolution):
-            count, make = _rows_of(group, resolution)
+            count = _count_rows(group, resolution)
             first = max(0, self.offset - self.total)
             last = min(count, self.offset + self.limit - self.total)
             if first < last:
-                self.rows += make(first, last)
+                self.rows += _make_rows(group, resolution, first, last)
             self.total += count
 
 
-def _groups(pieces: Sequence[Piece], resolution: Resolution) -> Iterator[list[Piece]]:
-    """Yield what rows are made of: single pieces, or all of a metric."""
-    if resolution is not Resolution.DAY:
-        yield from ([piece] for piece in pieces)
-        return
-    group: list[Piece] = []
-    for piece in pieces:
-        if not piece.cells:
-            continue
-        if group and group[-1].metric != piece.metric:
-            yield group
-            group = []
-        group.append(piece)
-    if group:
-        yield group
-
-
-def _rows_of(group: list[Piece], resolution: Resolution) -> tuple[int, Callable[[int, int], list[Row]]]:
-    """Return how many rows *group* makes, and what makes those of ``[first, last)``."""
-    piece = group[0]
+def _groups(pieces: Sequence[Piece], resolution: Resolution) -> Iterator[Sequence[Piece]]:
+    """Yield *pieces* in parts of which none makes rows together with another."""
     if resolution is Resolution.RUN:
-        row = Row(piece.scope_id, piece.metric, piece.begin, piece.end, piece, {piece.status: piece.cells})
-        return 1, lambda first, last: [row]
+        yield pieces
+    elif resolution is Resolution.PERIOD:
+        yield from ([piece] for piece in pieces)
+    else:
+        for _, group in itertools.groupby(pieces, key=lambda piece: piece.metric):
+            yield [piece for piece in group if piece.cells]
+
+
+def _count_rows(group: Sequence[Piece], resolution: Resolution) -> int:
+    """Return how many rows *group* makes."""
+    if resolution is Resolution.RUN:
+        return len(group)
+    return group[0].cells if resolution is Resolution.PERIOD else _count_days(group)
+
+
+def _make_rows(group: Sequence[Piece], resolution: Resolution, first: int, last: int) -> list[Row]:
+    """Return the rows ``[first, last)`` of those that *group* makes."""
+    if resolution is Resolution.RUN:
+        return [
+            Row(piece.scope_id, piece.metric, piece.begin, piece.end, piece, {piece.status: piece.cells})
+            for piece in group[first:last]
+        ]
     if resolution is Resolution.PERIOD:
-        return piece.cells, lambda first, last: _cells_of(piece, first, last)
-    return _count_days(group), lambda first, last: _days_of(group)[first:last]
+        return _cells_of(group[0], first, last)
+    return _days_of(group)[first:last]
 
 
 def _cells_of(piece: Piece, first: int, last: int) -> list[Row]:
@@ -341,10 +331,11 @@ def _cells_of(piece: Piece, first: int, last: int) -> list[Row]:
 
 def _count_days(group: Sequence[Piece]) -> int:
     """Return on how many UTC days cells of *group* begin."""
-    if group[0].grid.length >= period.DAY:
-        return sum(piece.cells for piece in group)
     count, before = 0, None
     for piece in group:
+        if piece.grid.length >= period.DAY:
+            count += piece.cells
+            continue
         first, last = piece.grid.next(piece.begin) // period.DAY, piece.grid.last(piece.end) // period.DAY
         count += last - first + (first != before)
         before = last

@@ -102,7 +102,7 @@ def print_tally(tally: completeness.Tally) -> dict[str, Any]:
         'statuses': _print_statuses(tally.cells),
         'missing_runs_total': tally.run_count,
         'missing_runs': [
-            {**_print_shared(item.piece), 'status': item.piece.status, 'cells': item.cells} for item in tally.runs
+            {**_print_shared(piece), 'status': piece.status, 'cells': piece.cells} for piece in tally.runs
         ],
     }
 

@@ -80,7 +80,7 @@ def test_cells_of_other_statuses_are_missing(status):
     runs = (run(0, 8), run(8, 14, coverage.Status(status)), run(14, 24))
     found = tally(survey(task(), owner(edge=24), *runs))
     assert (found.value, found.total, found.missing, found.run_count) == (0.75, 24, 6, 1)
-    assert shape(item.piece for item in found.runs) == [('cpu', 8, 14, status)]
+    assert shape(found.runs) == [('cpu', 8, 14, status)]
 
 
 def test_a_gap_between_runs_is_pending():
