@@ -11,6 +11,7 @@ from cloudkitty import amount
 from cloudkitty import dataframe
 from cloudkitty import period
 from cloudkitty.db import engine
+from cloudkitty.db import rule_actors
 from cloudkitty.db import rule_revision
 from cloudkitty.rating import base
 from cloudkitty.rating.hashmap import models
@@ -73,16 +74,21 @@ def load_services(database: engine.Database, zone: datetime.tzinfo) -> list[pric
 
     :param zone: what the naive dates of rules are local to.
     """
+    actors = rule_actors.RuleActors
     with database.reader() as session:
         services = session.scalars(sqlalchemy.select(models.Service).order_by(models.Service.id)).all()
         fields = session.scalars(sqlalchemy.select(models.Field).order_by(models.Field.id)).all()
         groups = {row.id: row.name for row in session.scalars(sqlalchemy.select(models.Group))}
-        mappings = session.scalars(sqlalchemy.select(models.Mapping).where(models.Mapping.deleted.is_(None))).all()
+        mappings = session.execute(
+            sqlalchemy.select(models.Mapping, actors)
+            .outerjoin(actors, actors.rule_id == models.Mapping.mapping_id)
+            .where(models.Mapping.deleted.is_(None))
+        ).all()
         thresholds = session.scalars(sqlalchemy.select(models.Threshold)).all()
 
     mapped: dict[tuple[str, int | None], list[pricing.Mapping]] = {}
-    for row in mappings:
-        mapped.setdefault(_parent(row), []).append(_to_mapping(row, groups, zone))
+    for row, whole in mappings:
+        mapped.setdefault(_parent(row), []).append(_to_mapping(row, whole, groups, zone))
     levels: dict[tuple[str, int | None], list[pricing.Threshold]] = {}
     for entry in thresholds:
         if entry.level is not None:
@@ -108,7 +114,9 @@ def _sorted(rules: Iterable[Any]) -> tuple[Any, ...]:
     return tuple(sorted(rules, key=lambda rule: rule.id))
 
 
-def _to_mapping(row: models.Mapping, groups: dict[int, str], zone: datetime.tzinfo) -> pricing.Mapping:
+def _to_mapping(
+    row: models.Mapping, actors: rule_actors.RuleActors | None, groups: dict[int, str], zone: datetime.tzinfo
+) -> pricing.Mapping:
     return pricing.Mapping(
         id=row.id,
         kind=pricing.Kind(row.map_type),
@@ -118,6 +126,8 @@ def _to_mapping(row: models.Mapping, groups: dict[int, str], zone: datetime.tzin
         tenant=row.tenant_id,
         start=_instant(row.start, zone),
         end=None if row.end is None else _instant(row.end, zone),
+        # Not who changed or deleted it: that would make another rule set of the same prices.
+        label=pricing.Label(row.mapping_id, row.name, rule_actors.read(actors, row, 'created_by')),
     )
 
 
@@ -130,6 +140,7 @@ def _to_threshold(row: models.Threshold, groups: dict[int, str]) -> pricing.Thre
         cost=pricing.shorten(row.cost),
         group=_group(row.group_id, groups),
         tenant=row.tenant_id,
+        label=pricing.Label(row.threshold_id),
     )
 
 

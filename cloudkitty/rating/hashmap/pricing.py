@@ -39,6 +39,20 @@ class Kind(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
+class Label:
+    """What people know a rule by; it prices nothing.
+
+    :ivar id: public id.
+    :ivar name: None: its kind has none.
+    :ivar created_by: id of the user who made it; None: nobody knows.
+    """
+
+    id: str
+    name: str | None = None
+    created_by: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Mapping:
     """A price or rate of a whole service (*value* None) or of a value of a field.
 
@@ -55,6 +69,7 @@ class Mapping:
     tenant: str | None = None
     start: int = 0
     end: int | None = None
+    label: Label | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +82,7 @@ class Threshold:
     cost: Decimal
     group: str = DEFAULT_GROUP
     tenant: str | None = None
+    label: Label | None = None
 
 
 Rule = TypeVar('Rule', Mapping, Threshold)
@@ -151,6 +167,10 @@ class GroupPrice:
     constant: Decimal
     steps: tuple[Step, ...]
 
+    def price(self, quantity: Decimal) -> Decimal:
+        """Return what it adds to the price of *quantity*, not rounded."""
+        return _EXACT.add(_EXACT.multiply(self.factor, quantity), self.constant)
+
 
 class Line:
     """``price = factor * quantity + constant``; *is_matched* says whether any rule took part."""
@@ -234,17 +254,18 @@ def make_layer(service: Service, scope_id: str | None, begin: int) -> Layer:
     for field in service.fields:
         mappings: dict[str, dict[str, Mapping]] = {}
         for mapping in _in_order(field.mappings, scope_id):
-            if _is_active(mapping, begin):
+            if is_active(mapping, begin):
                 mappings.setdefault(mapping.value or '', {})[mapping.group] = mapping
         thresholds = _one_a_level(_in_order(field.thresholds, scope_id))
         if mappings or thresholds:
             by_value = {value: tuple(cells.values()) for value, cells in mappings.items()}
             fields.append(FieldLayer(field.name, by_value, thresholds))
-    cells = {mapping.group: mapping for mapping in _in_order(service.mappings, scope_id) if _is_active(mapping, begin)}
+    cells = {mapping.group: mapping for mapping in _in_order(service.mappings, scope_id) if is_active(mapping, begin)}
     return Layer(tuple(cells.values()), _one_a_level(_in_order(service.thresholds, scope_id)), tuple(fields))
 
 
-def _is_active(mapping: Mapping, begin: int) -> bool:
+def is_active(mapping: Mapping, begin: int) -> bool:
+    """Return whether *mapping* applies to a period that begins at epoch second *begin*."""
     return mapping.start <= begin and (mapping.end is None or begin < mapping.end)
 
 

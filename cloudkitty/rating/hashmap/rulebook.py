@@ -9,6 +9,7 @@ import bisect
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 import datetime
 import decimal
 from decimal import Decimal
@@ -20,6 +21,7 @@ from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.rating.hashmap import pricing
+from cloudkitty.rating.hashmap import reasons
 
 LOG = log.getLogger(__name__)
 
@@ -131,6 +133,20 @@ class RuleBook:
         layer = view.at(begin)
         values = [desc.get(name, _MISSING) for name, _ in layer.lookups]
         return pricing.explain(layer.layer, self._attributes(layer, metric, values), quantity)
+
+    def find_reasons(
+        self, metric: str, scope_id: str | None, begin: int, quantity: Decimal, desc: Mapping[str, Any]
+    ) -> list[reasons.Reason]:
+        """Return the same as :meth:`explain` with every rule that matched, those that lost as well."""
+        view = self._view(metric, scope_id)
+        if view is None:
+            return []
+        layer = view.at(begin)
+        service = self._services[metric]
+        # Rules that lost may be of fields whose rules that hold are others.
+        values = {field.name: desc[field.name] for field in service.fields if field.name in desc}
+        attributes = {name: pricing.Attribute(str(value), parse_number(value)) for name, value in values.items()}
+        return reasons.find(service, layer.layer, attributes, scope_id, begin, quantity)
 
     def write(self) -> list[dict[str, Any]]:
         """Return the written form of each service, by name, ready for JSON; :func:`read` takes it back."""
@@ -293,6 +309,7 @@ def _write_mapping(mapping: pricing.Mapping) -> dict[str, Any]:
         'tenant': mapping.tenant,
         'start': mapping.start,
         'end': mapping.end,
+        **_write_label(mapping.label),
     }
 
 
@@ -304,7 +321,17 @@ def _write_threshold(threshold: pricing.Threshold) -> dict[str, Any]:
         'cost': amount.to_text(threshold.cost),
         'group': threshold.group,
         'tenant': threshold.tenant,
+        **_write_label(threshold.label),
     }
+
+
+def _write_label(label: pricing.Label | None) -> dict[str, Any]:
+    # Rule sets of before it was written have none, and read and written again they are to stay what they are.
+    return {} if label is None else {'label': dataclasses.asdict(label)}
+
+
+def _read_label(rule: Mapping[str, Any]) -> pricing.Label | None:
+    return pricing.Label(**rule['label']) if 'label' in rule else None
 
 
 def read(parts: Iterable[Mapping[str, Any]], zone: datetime.tzinfo) -> RuleBook:
@@ -332,6 +359,7 @@ def _read_mappings(part: Mapping[str, Any]) -> tuple[pricing.Mapping, ...]:
             tenant=rule['tenant'],
             start=rule['start'],
             end=rule['end'],
+            label=_read_label(rule),
         )
         for rule in part['mappings']
     )
@@ -346,6 +374,7 @@ def _read_thresholds(part: Mapping[str, Any]) -> tuple[pricing.Threshold, ...]:
             cost=Decimal(rule['cost']),
             group=rule['group'],
             tenant=rule['tenant'],
+            label=_read_label(rule),
         )
         for rule in part['thresholds']
     )
