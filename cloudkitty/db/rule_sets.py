@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence
+import dataclasses
 import datetime
 import hashlib
 import json
@@ -53,8 +54,22 @@ def save(database: engine.Database, body: Mapping[str, Any], parts: Sequence[Par
     return digest
 
 
-def load(database: engine.Database, digest: str) -> tuple[dict[str, Any], list[Part]]:
-    """Return the body and the parts, in their order, of rule set *digest*; raise NotFound."""
+@dataclasses.dataclass(frozen=True)
+class RuleSet:
+    """A rule set as it was written.
+
+    :ivar created_at: when it was first written, aware.
+    :ivar parts: in the order of the chain.
+    """
+
+    digest: str
+    created_at: datetime.datetime
+    body: dict[str, Any]
+    parts: tuple[Part, ...]
+
+
+def load(database: engine.Database, digest: str) -> RuleSet:
+    """Return rule set *digest*; raise NotFound."""
     with database.reader() as session:
         row = session.get(ledger_models.RuleSet, digest)
         if row is None:
@@ -62,4 +77,5 @@ def load(database: engine.Database, digest: str) -> tuple[dict[str, Any], list[P
         body = json.loads(row.body)
         query = sqlalchemy.select(ledger_models.RulePart).where(ledger_models.RulePart.digest.in_(body['parts']))
         found = {part.digest: part for part in session.scalars(query)}
-    return body, [(found[key].kind, json.loads(found[key].body)) for key in body['parts']]
+    parts = tuple((found[key].kind, json.loads(found[key].body)) for key in body['parts'])
+    return RuleSet(digest, row.created_at, body, parts)

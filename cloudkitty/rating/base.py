@@ -16,6 +16,7 @@ from cloudkitty.db import engine
 from cloudkitty.db import rating_modules
 from cloudkitty.rating import jail as jails
 from cloudkitty.rating.hashmap import pricing
+from cloudkitty.rating.hashmap import reasons
 
 
 class Notifier(Protocol):
@@ -43,6 +44,11 @@ class Pricer(Protocol):
         self, metric: str, scope_id: str | None, begin: int, quantity: Decimal, desc: Mapping[str, Any]
     ) -> list[pricing.GroupPrice]:
         """Return what each group adds to the price of a point, and which rules made it so."""
+
+    def find_reasons(
+        self, metric: str, scope_id: str | None, begin: int, quantity: Decimal, desc: Mapping[str, Any]
+    ) -> list[reasons.Reason]:
+        """Return the same with every rule that matched."""
 
 
 class RatingProcessorBase(abc.ABC):

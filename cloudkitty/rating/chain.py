@@ -37,6 +37,7 @@ from cloudkitty.rating import skips as expressions
 from cloudkitty.rating import troubles
 from cloudkitty.rating.hashmap import module as hashmap
 from cloudkitty.rating.hashmap import pricing
+from cloudkitty.rating.hashmap import reasons
 from cloudkitty.rating.hashmap import rulebook
 from cloudkitty.rating.pyscripts import module as pyscripts
 
@@ -82,6 +83,22 @@ class Explanation:
 
     price: Decimal
     parts: tuple[pricing.GroupPrice, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What the points of a frame cost once a module or script has seen them, not rounded.
+
+    :ivar script: None: a module that runs none.
+    """
+
+    module: str
+    script: pyscripts.Script | None
+    prices: tuple[Decimal, ...]
+
+
+class Altered(ModuleFailed):
+    """A script changes more than prices, so that nobody can tell which price was which point's."""
 
 
 class Chain:
@@ -219,6 +236,54 @@ class Chain:
             part for pricer in self._pricers for part in pricer.explain(of.metric, of.scope_id, begin, quantity, desc)
         ]
         return Explanation(self._price_point(of, begin, quantity)[0], tuple(parts))
+
+    def find_reasons(self, of: series.Series, begin: int, quantity: Decimal) -> list[reasons.Reason]:
+        """Return what :meth:`explain` does, with every rule that matched; what modules of others do is not in it."""
+        desc = {**of.metadata, **of.groupby, **series.calendar(period.from_epoch(begin), self.zone)}
+        return [
+            reason
+            for pricer in self._pricers
+            for reason in pricer.find_reasons(of.metric, of.scope_id, begin, quantity, desc)
+        ]
+
+    def trace(self, scope_id: str, points: Sequence[tuple[series.Series, Decimal]], when: period.Period) -> list[Stage]:
+        """Return what modules and scripts make of a frame, one after the other; for chains that want whole frames.
+
+        :param points: of one scope and period, each with its quantity, by metric type.
+        :raises ModuleFailed: a script fails.
+        :raises Altered: a script changes more than prices.
+        """
+        words = series.calendar(when.begin, self.zone)
+        frame = dataframe.DataFrame(when.begin, when.end)
+        for of, quantity in points:
+            frame.add_point(frames.to_datapoint(of, quantity, words), of.metric)
+        came = list(frame.iterpoints())
+        stages = []
+        with decimal.localcontext(amount.CONTEXT):
+            for link in self.links:
+                for script, result in self._steps(link, scope_id or None, frame):
+                    prices = frames.match(came, list(result.iterpoints()))
+                    if prices is None:
+                        raise Altered('Module %s changes more than prices.' % link.name)
+                    frame = result
+                    stages.append(Stage(link.name, script, tuple(prices)))
+        return stages
+
+    def _steps(
+        self, link: Link, scope_id: str | None, frame: dataframe.DataFrame
+    ) -> list[tuple[pyscripts.Script | None, dataframe.DataFrame]]:
+        if not isinstance(link.module, pyscripts.PyScripts):
+            entry = frames.Entry(scope_id, frame)
+            frames.run([link], [entry])
+            if entry.error is not None:
+                raise entry.error
+            return [(None, entry.frame)]
+        steps: list[tuple[pyscripts.Script | None, dataframe.DataFrame]] = []
+        for script, result in link.module.trace(scope_id, frame):
+            if isinstance(result, str):
+                raise ModuleFailed('Module %s: %s' % (link.name, result))
+            steps.append((script, result))
+        return steps
 
     def run(self, scope_id: str | None, frame: dataframe.DataFrame, quote: bool = False) -> dataframe.DataFrame:
         """Return *frame* of *scope_id* (None: of nobody) as the modules leave it, one after the other; not rounded.
@@ -367,7 +432,12 @@ def replay(database: engine.Database, digest: str, jail: jails.Jail | None = Non
 
     Raises NotFound for an unknown digest, and Conflict where modules of others took part: what they did is not written.
     """
-    body, parts = rule_sets.load(database, digest)
+    return read(rule_sets.load(database, digest), jail)
+
+
+def read(written: rule_sets.RuleSet, jail: jails.Jail | None = None) -> Chain:
+    """Return the chain of a rule set; see :func:`replay`. Raises Conflict."""
+    digest, body, parts = written.digest, written.body, written.parts
     opaque = [link['name'] for link in body['chain'] if link['opaque']]
     if opaque:
         raise errors.Conflict('Rule set %s cannot be replayed: module %s is not ours.' % (digest, ', '.join(opaque)))

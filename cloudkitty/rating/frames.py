@@ -170,7 +170,7 @@ class FrameRating:
             words = series.calendar(period.from_epoch(begin), self._zone)
             frame = dataframe.DataFrame(period.from_epoch(begin), period.from_epoch(begin + points[0].length))
             for point in points:
-                frame.add_point(_to_datapoint(point, words), point.series.metric)
+                frame.add_point(to_datapoint(point.series, point.quantity, words), point.series.metric)
             entries.append(Entry(scope_id or None, frame))
             before.append((list(frame.iterpoints()), words))
         run(self._links, entries)
@@ -232,11 +232,12 @@ class FrameRating:
         failed |= {(scope_id, point.series.metric, begin) for point in points}
 
 
-def _to_datapoint(point: _Point, words: Mapping[str, str]) -> dataframe.DataPoint:
-    of = point.series
-    return dataframe.DataPoint(
-        of.unit, point.quantity, amount.ZERO, {**of.groupby, **words}, of.metadata, of.description
-    )
+def to_datapoint(of: series.Series, quantity: Decimal, words: Mapping[str, str]) -> dataframe.DataPoint:
+    """Return a point as modules see it, without a price.
+
+    :param words: its calendar attributes.
+    """
+    return dataframe.DataPoint(of.unit, quantity, amount.ZERO, {**of.groupby, **words}, of.metadata, of.description)
 
 
 def match(

@@ -133,6 +133,15 @@ class BaseStorage(abc.ABC):
         """
 
     @abc.abstractmethod
+    def points_at(self, scope_id: str, metric_type: str, begin: int, filters: Filters) -> list[series.Columns]:
+        """Return each point of a scope and metric type that begins at epoch second *begin*, by itself.
+
+        They are in an order that is always the same, those of every origin, and those without a price, which is None.
+
+        :param filters: attribute to the value that it has.
+        """
+
+    @abc.abstractmethod
     def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:
         """Append the points of *dataframes*; raise on failure.
 

@@ -16,6 +16,7 @@ import sqlalchemy
 from cloudkitty import dataframe
 from cloudkitty import period
 from cloudkitty.db import engine
+from cloudkitty.db import rule_actors
 from cloudkitty.db import rule_revision
 from cloudkitty.rating import base
 from cloudkitty.rating import dates
@@ -32,6 +33,8 @@ class Script:
     """A script as the module runs it.
 
     :ivar start, end: epoch seconds of the window in which it applies; no end: for ever.
+    :ivar public_id: None: in rule sets that were written without.
+    :ivar created_by: id of the user who made it; None: nobody knows.
     """
 
     id: int
@@ -39,9 +42,16 @@ class Script:
     source: str
     start: int
     end: int | None
+    public_id: str | None = None
+    created_by: str | None = None
 
     def is_active(self, begin: int) -> bool:
         return self.start <= begin and (self.end is None or begin < self.end)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-512 of the source, in hexadecimal digits."""
+        return self.program.key
 
     @property
     def program(self) -> jail.Program:
@@ -108,6 +118,25 @@ class PyScripts(base.FrameModule):
                 results[place] = found.text if isinstance(found, jail.Failure) else _to_frame(frame, found)
         return results
 
+    def trace(self, scope_id: str | None, frame: dataframe.DataFrame) -> list[tuple[Script, dataframe.DataFrame | str]]:
+        """Return each script that applies to *frame* and what it made of it, or one line on why nothing.
+
+        What scripts hand on to each other is what it is in :meth:`rate`: they run together, once for each of them.
+        """
+        scripts = self.scripts
+        begin = period.to_epoch(frame.start)
+        active = [place for place, script in enumerate(scripts) if script.is_active(begin)]
+        if not active:
+            return []
+        arguments = _to_arguments(frame)
+        tasks = [jail.Task('frame', tuple(active[: count + 1]), arguments, scope_id) for count in range(len(active))]
+        assert self.jail is not None
+        results = self.jail.run([script.program for script in scripts], tasks)
+        return [
+            (scripts[place], found.text if isinstance(found, jail.Failure) else _to_frame(frame, found))
+            for place, found in zip(active, results, strict=True)
+        ]
+
     def process(self, data: dataframe.DataFrame) -> dataframe.DataFrame:
         """Return *data* as the scripts leave it; raise ValueError where one fails."""
         (result,) = self.rate([(self._tenant_id, data)])
@@ -116,7 +145,15 @@ class PyScripts(base.FrameModule):
         return result
 
     def write(self) -> list[tuple[str, dict[str, Any]]]:
-        return [(PART, dataclasses.asdict(script)) for script in self.scripts]
+        return [(PART, _write(script)) for script in self.scripts]
+
+
+def _write(script: Script) -> dict[str, Any]:
+    written = dataclasses.asdict(script)
+    if script.public_id is None:
+        # Read from a rule set of before they were written, it is to stay what it is.
+        del written['public_id'], written['created_by']
+    return written
 
 
 def read(parts: Iterable[Any]) -> list[Script]:
@@ -129,7 +166,13 @@ def load_scripts(database: engine.Database, zone: datetime.tzinfo) -> list[Scrip
 
     :param zone: what their naive dates are local to.
     """
-    query = sqlalchemy.select(models.Script).where(models.Script.deleted.is_(None)).order_by(models.Script.id)
+    actors = rule_actors.RuleActors
+    query = (
+        sqlalchemy.select(models.Script, actors)
+        .outerjoin(actors, actors.rule_id == models.Script.script_id)
+        .where(models.Script.deleted.is_(None))
+        .order_by(models.Script.id)
+    )
     with database.reader() as session:
         return [
             Script(
@@ -138,8 +181,10 @@ def load_scripts(database: engine.Database, zone: datetime.tzinfo) -> list[Scrip
                 store.read_source(row.name, row.data),
                 dates.to_epoch(row.start, zone),
                 None if row.end is None else dates.to_epoch(row.end, zone),
+                row.script_id,
+                rule_actors.read(whole, row, 'created_by'),
             )
-            for row in session.scalars(query)
+            for row, whole in session.execute(query)
         ]
 
 

@@ -75,6 +75,11 @@ class SQLAlchemyStorage(base.BaseStorage):
         window = windows.Window(begin, end)
         return self.reports.quantities(windows.Selection(window, scope_ids, metric_types), priced)
 
+    def points_at(self, scope_id: str, metric_type: str, begin: int, filters: base.Filters) -> list[series.Columns]:
+        attributes = tuple(sorted((name, frozenset(_texts(value))) for name, value in filters.items()))
+        window = windows.Window(begin, begin + 1)
+        return self.reports.points(windows.Selection(window, _names(scope_id), _names(metric_type), attributes))
+
     def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:
         writing.push(self._database, self._read_frames(dataframes, scope_id))
 

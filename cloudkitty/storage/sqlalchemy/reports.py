@@ -99,6 +99,11 @@ class Found:
     metadata: dict[str, Any] = dataclasses.field(default_factory=dict)
     origin: series.Origin = series.Origin.COLLECTED
 
+    def to_series(self) -> series.Series:
+        return series.Series(
+            self.scope_id, self.metric, self.unit, self.groupby, self.metadata, self.description, self.origin
+        )
+
 
 @dataclasses.dataclass
 class Known:
@@ -307,13 +312,20 @@ class Reports:
                     found.setdefault((id(item), point.length), (item, []))[1].append((begin, point.qty))
         return [
             series.Columns(
-                series.Series(item.scope_id, item.metric, item.unit, item.groupby, item.metadata, item.description),
-                length,
-                tuple(begin for begin, _ in points),
-                tuple(qty for _, qty in points),
+                item.to_series(), length, tuple(begin for begin, _ in points), tuple(qty for _, qty in points)
             )
             for (_, length), (item, points) in found.items()
         ]
+
+    def points(self, selection: windows.Selection) -> list[series.Columns]:
+        """Return each point of *selection* by itself, whatever its origin, priced or not, by day and series."""
+        if selection.is_impossible:
+            return []
+        with self._database.snapshot() as session:
+            return [
+                series.Columns(item.to_series(), point.length, (begin,), (point.qty,), (point.price,))
+                for item, begin, point in self._points(session, selection, priced=None)
+            ]
 
     def unpriced(self, selection: windows.Selection) -> tuple[int, int]:
         """Return (points of price 0 that no rule matched, all points)."""

@@ -90,7 +90,8 @@ def test_chain_prices_and_its_rule_set_replays(database):
     test_hashmap.store(database, [Rules().flat('0.25').service()])
     found = chain.load(database, CONF)
     assert price(found, rules.make_columns(8)) == [(2,)]
-    body, parts = rule_sets.load(database, found.rule_set)
+    written = rule_sets.load(database, found.rule_set)
+    body, parts = written.body, written.parts
     assert body['zone'] == 'Europe/Paris'
     assert [link['name'] for link in body['chain']] == ['hashmap', 'noop']
     assert body['arithmetic'] == {'precision': 60, 'rounding': 'ROUND_HALF_EVEN', 'digits': 28}
@@ -136,7 +137,7 @@ def test_rule_set_changes_with_a_rule_and_only_then(database):
         session.execute(sqlalchemy.update(models.Mapping).where(models.Mapping.id == 1).values(cost=3))
     third = chain.load(database, CONF)
     assert third.rule_set != first.rule_set
-    parts = [rule_sets.load(database, found.rule_set)[0]['parts'] for found in (first, third)]
+    parts = [rule_sets.load(database, found.rule_set).body['parts'] for found in (first, third)]
     assert len(set(parts[0]) & set(parts[1])) == 1
 
 

@@ -136,7 +136,8 @@ def test_rule_set_has_the_sources_and_replays(database, runner):
     test_hashmap.store(database, [Rules().flat(2).service()])
     script = add(database, 'own', EACH + 'point["rating"]["price"] *= 2')
     loaded = load(database, runner, skips=skips.Skips('datapoint["vol"]["qty"] == 1'))
-    body, parts = rule_sets.load(database, loaded.rule_set)
+    written = rule_sets.load(database, loaded.rule_set)
+    body, parts = written.body, written.parts
     assert [link['name'] for link in body['chain']] == ['hashmap', 'noop', 'pyscripts']
     assert [content['source'] for kind, content in parts if kind == module.PART] == [script.data]
     store.delete_script(database, script.id, 'somebody', NOW, period.UTC)
