@@ -135,6 +135,7 @@ _OPERATIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
         (('GET', '/v2/coverage'),),
     ),
     ('summary:get_summary', READER_OR_ADMIN, 'Get sums of usage and prices.', (('GET', '/v2/summary'),)),
+    ('explain:get', READER_OR_ADMIN, 'Get how the price of a point comes about.', (('GET', '/v2/explain'),)),
     ('dataframes:get', READER_OR_ADMIN, 'List rated data.', (('GET', '/v2/dataframes'),)),
     ('dataframes:add', ADMIN, 'Store data that is rated already.', (('POST', '/v2/dataframes'),)),
     ('storage:list_data_frames', READER_OR_ADMIN, 'List rated data.', (('GET', '/v1/storage/dataframes'),)),

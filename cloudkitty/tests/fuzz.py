@@ -37,7 +37,7 @@ def run(requests, seed, url=None, output=None, version=1):
     description = DESCRIPTIONS[version]
     operations = description.read_text().count('operationId:')
     examples = max(1, requests // operations - _OVERHEAD)
-    api = deployment.Api('noauth', url=url).seed()
+    api = deployment.Api('noauth', url=url).seed().rate()
     try:
         with contextlib.ExitStack() as stack:
             arguments = ('--config-file', str(api.config_file), '-p', '0', '-b', '127.0.0.1')

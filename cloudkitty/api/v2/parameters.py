@@ -106,19 +106,28 @@ PAGE: Mapping[str, Parameter] = {
 }
 
 
-def read(given: Iterable[tuple[str, Any]], known: Mapping[str, Parameter], word: str) -> dict[str, Any]:
+def read(
+    given: Iterable[tuple[str, Any]], known: Mapping[str, Parameter], word: str, others: str | None = None
+) -> dict[str, Any]:
     """Return {name: value} of the names *known*.
 
     :param given: names and values of a query, of which names may be repeated, or the items of a body.
     :param word: what they are called, such as ``parameter``.
+    :param others: name under which the result has {name: text} of all other names; None: there must be none.
     """
     found: dict[str, list[Any]] = {}
+    rest_of_them: dict[str, str] = {}
     for name, value in given:
+        if name not in known and others is not None:
+            if name in rest_of_them:
+                raise errors.BadRequest('%s is given more than once.' % types.shorten(name))
+            rest_of_them[name] = rest.convert_item(types.text, value, types.shorten(name))
+            continue
         if name not in known:
             raise errors.BadRequest('There is no %s "%s" here.' % (word, types.shorten(name)))
         if value is not None:
             found.setdefault(name, []).extend(value if isinstance(value, list) else [value])
-    result = {}
+    result: dict[str, Any] = {} if others is None else {others: rest_of_them}
     for name, parameter in known.items():
         if found.get(name):
             result[name] = parameter.read(name, found[name])

@@ -81,6 +81,7 @@ class Handler:
     :ivar rule: of the policy.
     :ivar owner: returns the project whose data is asked for; None: everybody's.
     :ivar query, body: what a caller may say; with a body there is no query.
+    :ivar others: argument that takes what else is in the query, by name; None: nothing else may be.
     """
 
     function: Callable[..., Any]
@@ -89,11 +90,12 @@ class Handler:
     body: Mapping[str, parameters.Parameter] | None
     status: int
     owner: Callable[[], str | None] | None
+    others: str | None = None
 
     def answer(self, path: tuple[str, ...], request: Any, response: Any) -> None:
         """Fill *response*."""
         rest.authorize(self.rule, None if self.owner is None else self.owner())
-        values = parameters.read(request.GET.items(), self.query, 'parameter')
+        values = parameters.read(request.GET.items(), self.query, 'parameter', self.others)
         if self.body is not None:
             values |= parameters.read(read_object(request).items(), self.body, 'member')
         found = self.function(*path, **values)
@@ -113,9 +115,10 @@ def handler(
     body: Mapping[str, parameters.Parameter] | None = None,
     status: int = 200,
     owner: Callable[[], str | None] | None = None,
+    others: str | None = None,
 ) -> Callable[[Callable[..., Any]], Handler]:
     """Return a decorator that makes a function a :class:`Handler`."""
-    return lambda function: Handler(function, rule, query or {}, body, status, owner)
+    return lambda function: Handler(function, rule, query or {}, body, status, owner, others)
 
 
 def read_object(request: Any) -> dict[str, Any]:

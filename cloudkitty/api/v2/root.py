@@ -10,6 +10,7 @@ from webob import exc
 from cloudkitty.api import middleware
 from cloudkitty.api.v2 import coverage
 from cloudkitty.api.v2 import dataframes
+from cloudkitty.api.v2 import explain
 from cloudkitty.api.v2 import modules
 from cloudkitty.api.v2 import reprocesses
 from cloudkitty.api.v2 import resource
@@ -33,6 +34,7 @@ ROUTES: Mapping[str, Mapping[str, resource.Handler]] = {
         'PATCH': reprocesses.cancel,
     },
     'task/reprocesses/{scope_id}': {'GET': reprocesses.list_tasks_of},
+    'explain': {'GET': explain.explain},
     'rating/modules': {'GET': modules.list_modules},
     'rating/modules/{module_id}': {'GET': modules.get_module, 'PUT': modules.update_module},
 }

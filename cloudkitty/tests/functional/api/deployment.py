@@ -5,17 +5,24 @@ import json
 import pathlib
 import shutil
 import tempfile
+from types import SimpleNamespace
 
 from keystoneauth1 import exceptions
 from keystonemiddleware.auth_token import _exceptions as token_exceptions
 from oslo_config import cfg
 import webob
 
+from cloudkitty import coverage
+from cloudkitty import usage
 from cloudkitty.api import app
 from cloudkitty.api import middleware
+from cloudkitty.db import rating_modules
+from cloudkitty.rating import chain
 from cloudkitty.storage.sqlalchemy import driver
 from cloudkitty.tests import databases
 from cloudkitty.tests import samples
+from cloudkitty.tests.functional.rating import test_hashmap
+from cloudkitty.tests.unit.rating.hashmap import rules
 
 ROOT = pathlib.Path(__file__).parents[4]
 PASTE_FILE = ROOT / 'etc' / 'cloudkitty' / 'api_paste.ini'
@@ -57,6 +64,10 @@ metrics:
     metadata: [disk_format]
     extra_args: {aggregation_method: max, resource_type: image}
 """
+
+
+#: Options of the rating chain.
+_RATING = SimpleNamespace(collect=SimpleNamespace(timezone='UTC'), pyscripts=samples.make_pyscripts())
 
 
 def _token(*roles, **scope):
@@ -157,6 +168,21 @@ class Api:
         ]
         found = samples.ready_states(self.database, 'p1', 'p2')
         self.storage.commit(samples.commit(found, points, periods=2))
+        return self
+
+    def rate(self):
+        """Rate a third hour of p1 by rules: 8 of metric ``traffic`` at 0.25, and 0.5 from 5 on, cost 2.5."""
+        given = rules.Rules().flat('0.1').flat('0.25', field='kind', value='xl').threshold('flat', 5, '0.5')
+        test_hashmap.store(self.database, [given.service('traffic')])
+        rating_modules.set_enabled(self.database, 'hashmap', True)
+        found = samples.states(self.database, 'p1')
+        begin = JUNE + 2 * HOUR
+        points = samples.columns('p1', 'traffic', (begin,), (8,), unit='GiB', metadata={'kind': 'xl'})
+        rated = chain.load(self.database, _RATING).price(
+            usage.Usage(usage.Batch(('p1',), (), begin, HOUR, 1), [points], [])
+        )
+        run = coverage.Run('p1', 'traffic', begin, begin + HOUR, coverage.Status.RATED, rated.rule_set)
+        self.storage.commit(samples.commit(found, rated.columns, begin, runs=[run]))
         return self
 
     def close(self):

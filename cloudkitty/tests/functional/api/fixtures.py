@@ -23,6 +23,16 @@ class Keystone(_Api):
     strategy = 'keystone'
 
 
+class Rated(_Api):
+    """The same, with a point that rules have priced."""
+
+    strategy = 'keystone'
+
+    def start_fixture(self):
+        super().start_fixture()
+        _Api.current.rate()
+
+
 class NoAuth(_Api):
     """Everybody may do everything."""
 

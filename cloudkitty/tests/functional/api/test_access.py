@@ -23,6 +23,9 @@ ROUTES = {route.name: route for route in [*routes.list_routes(), *routes.list_v2
 FIGURES = ('GET /v1/report/total', 'GET /v1/report/summary', 'GET /v1/storage/dataframes')
 #: The same of v2, which shows everybody no more than his own project, whatever he asks for.
 V2_FIGURES = ('GET /v2/summary', 'GET /v2/dataframes', 'GET /v2/coverage')
+#: The same for one instant, and for an administrator of a project that he names.
+EXPLAIN = 'GET /v2/explain'
+POINT = {'metric': 'instance', 'begin': '2026-06-01', 'scope_id': 'p1'}
 #: How each project can be told in an answer: its id, its resources, its prices.
 MARKS = {'p1': ('p1', '"a"', '0.125', '1.125'), 'p2': ('p2', '"b"'), 'p3': ('p3', '"z"', '33.333')}
 PROJECT = {name: (token['token'].get('project') or {}).get('id') for name, token in deployment.TOKENS.items()}
@@ -71,7 +74,7 @@ def test_every_route_asks_a_rule_and_every_rule_is_asked():
     declared = {name for name in DEFAULTS if ':' in name}
     assert declared - asked == {'info:list_services_info', 'info:get_service_info'}
     shown = {name for name, route in ROUTES.items() if DEFAULTS.get(route.rule) == policies.READER_OR_ADMIN}
-    assert shown == {*FIGURES, *V2_FIGURES}
+    assert shown == {*FIGURES, *V2_FIGURES, EXPLAIN}
 
 
 @pytest.mark.parametrize('name', ROUTES)
@@ -83,7 +86,7 @@ def test_without_a_token_nobody_gets_anywhere(api, name):
 
 
 @pytest.mark.parametrize('caller', CALLERS)
-@pytest.mark.parametrize('name', [name for name in ROUTES if name not in FIGURES + V2_FIGURES])
+@pytest.mark.parametrize('name', [name for name in ROUTES if name not in (*FIGURES, *V2_FIGURES, EXPLAIN)])
 def test_rule_decides(api, name, caller):
     route = ROUTES[name]
     answer = ask(api, route, caller)
@@ -154,6 +157,22 @@ def test_v2_shows_nobody_more_than_his_own_project(api, name, project_id, caller
         assert bool(seen) == bool(answer.json['total'])
 
 
+@pytest.mark.parametrize('caller', CALLERS)
+@pytest.mark.parametrize('project_id', ['p1', 'p2', 'p3', None])
+def test_explanations_show_nobody_more_than_his_own_project(api, project_id, caller):
+    query = {**POINT, 'scope_id': project_id} if project_id else {'metric': 'instance', 'begin': '2026-06-01'}
+    answer = ask(api, ROUTES[EXPLAIN], caller, **query)
+    if not is_allowed('explain:get', caller, PROJECT[caller]) and caller != 'nobody-reader':
+        assert answer.status_code == 403
+    elif 'admin' in ROLES[caller]:
+        assert answer.status_code == (200 if project_id else 400)
+        assert not project_id or {found['point']['scope_id'] for found in answer.json['results']} == {project_id}
+    elif PROJECT[caller] is None:
+        assert answer.json == {'total': 0, 'results': []}
+    else:
+        assert {found['point']['scope_id'] for found in answer.json['results']} == {PROJECT[caller]}
+
+
 @pytest.mark.parametrize('rule', sorted(name for name in DEFAULTS if ':' in name))
 def test_policy_file_overrides_every_rule(rule):
     asked = [name for name, route in ROUTES.items() if route.rule == rule]
@@ -171,6 +190,8 @@ def test_policy_file_overrides_every_rule(rule):
 
 
 def window_of(name):
+    if name == EXPLAIN:
+        return POINT
     return WINDOW if name in FIGURES + V2_FIGURES else {}
 
 

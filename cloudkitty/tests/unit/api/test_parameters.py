@@ -85,3 +85,17 @@ def test_unknown_names_are_refused():
 def test_what_is_required_must_be_there(given):
     with pytest.raises(errors.BadRequest, match='one is missing'):
         read(*given, known={'one': parameters.Single(types.text, required=True)})
+
+
+def test_others_are_taken_together_where_a_handler_wants_them():
+    known = {'limit': parameters.Single(types.integer, default=100)}
+    given = [('limit', '5'), ('id', 'i:9,8'), ('flavor', '')]
+    assert parameters.read(given, known, 'parameter', 'others') == {
+        'limit': 5,
+        'others': {'id': 'i:9,8', 'flavor': ''},
+    }
+    assert parameters.read([], known, 'parameter', 'others') == {'limit': 100, 'others': {}}
+    with pytest.raises(errors.BadRequest, match='^id is given more than once.$'):
+        parameters.read([('id', '1'), ('id', '1')], known, 'parameter', 'others')
+    with pytest.raises(errors.BadRequest, match='^id: expected text without NUL'):
+        parameters.read([('id', '\0')], known, 'parameter', 'others')
