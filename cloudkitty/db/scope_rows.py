@@ -84,6 +84,7 @@ def create(database: engine.Database, owner: scope.Scope, last_processed: dateti
     """Make a row and its guard; raise ScopeExists for an id that any row has."""
     if not types.is_name(owner.id) or not scopes.is_storable(database, owner.id):
         raise errors.BadRequest('scope_id: %s cannot be stored.' % ascii(owner.id))
+    _check(database, {'scope_key': owner.key, 'fetcher': owner.fetcher, 'collector': owner.collector})
     now = datetime.datetime.now(period.UTC)
 
     def run(session: orm.Session) -> Found:
@@ -113,7 +114,10 @@ def change(database: engine.Database, scope_id: str, values: Mapping[str, str], 
     """Set *values*, by the names of :data:`COLUMNS`, and the activity of the only row of *scope_id*.
 
     :raises ScopeNotFound, SeveralScopes: there is not just one.
+    :raises BadRequest: a value cannot be stored.
     """
+
+    _check(database, values)
     if not scopes.is_storable(database, scope_id):
         raise errors.ScopeNotFound(scope_id)
     now = datetime.datetime.now(period.UTC)
@@ -137,6 +141,12 @@ def change(database: engine.Database, scope_id: str, values: Mapping[str, str], 
         return _to_found(row)
 
     return _unless_taken(lambda: database.repeat(run), scope_id)
+
+
+def _check(database: engine.Database, values: Mapping[str, str]) -> None:
+    for name, value in values.items():
+        if not scopes.is_storable(database, value):
+            raise errors.BadRequest('%s: %s cannot be stored.' % (name, ascii(value)))
 
 
 def _unless_taken(write: Callable[[], Found], scope_id: str) -> Found:
