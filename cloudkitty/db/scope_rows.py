@@ -116,7 +116,6 @@ def change(database: engine.Database, scope_id: str, values: Mapping[str, str], 
     :raises ScopeNotFound, SeveralScopes: there is not just one.
     :raises BadRequest: a value cannot be stored.
     """
-
     _check(database, values)
     if not scopes.is_storable(database, scope_id):
         raise errors.ScopeNotFound(scope_id)

@@ -325,3 +325,29 @@ def test_quantities_are_those_that_wait_for_a_price(storage, database):
     assert (found.begins, found.quantities, found.prices) == ((JUNE,), (Decimal('1.123456789'),), None)
     both = storage.quantities(['p'], None, JUNE, JUNE + 2 * HOUR, priced=True)
     assert sorted(qty for item in both for qty in item.quantities) == [Decimal('1.123456789'), 2]
+
+
+def test_points_of_one_instant_come_one_by_one(storage, database):
+    found = samples.ready_states(database, 'p', 'q')
+    points = [
+        samples.columns('p', begins=(JUNE, JUNE + HOUR), quantities=(1, 2), prices=('0.5', None)),
+        samples.columns('p', begins=(JUNE, JUNE), quantities=(3, 3), prices=('1', '1'), id='b'),
+        samples.columns('p', 'disk'),
+        samples.columns('q'),
+    ]
+    storage.commit(samples.commit(found, points, periods=2))
+
+    def at(begin, scope_id='p', metric='cpu', **filters):
+        return sorted(
+            (item.series.groupby['id'], item.length, item.begins, item.quantities, item.prices)
+            for item in storage.points_at(scope_id, metric, begin, filters)
+        )
+
+    one = ('a', HOUR, (JUNE,), (1,), (Decimal('0.5'),))
+    assert at(JUNE) == [one, *[('b', HOUR, (JUNE,), (3,), (1,))] * 2]
+    assert at(JUNE, id='a', month='6', flavor='small') == [one]
+    assert at(JUNE, scope_id='q') == [one]
+    assert at(JUNE + HOUR) == [('a', HOUR, (JUNE + HOUR,), (2,), (None,))]
+    for nothing in ((JUNE + 1,), (JUNE - 1,), (JUNE, 'x'), (JUNE, 'p', 'none'), (JUNE, '\0'), (-JUNE,)):
+        assert at(*nothing) == []
+    assert at(JUNE, month='5') == at(JUNE, id='c') == []
