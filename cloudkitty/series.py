@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A series: everything about a datapoint but its instant, quantity and price; and its points, in columns."""
 
+from collections.abc import Iterable
 from collections.abc import Mapping
 import dataclasses
 import datetime
@@ -10,6 +11,8 @@ import functools
 import hashlib
 import json
 from typing import Any
+
+from cloudkitty import amount
 
 #: The calendar attributes every collected point shows in its groupby; derived from its begin, never stored.
 CALENDAR = ('week_of_the_year', 'day_of_the_year', 'month', 'year')
@@ -82,6 +85,27 @@ class Columns:
     quantities: tuple[Decimal, ...]
     prices: tuple[Decimal | None, ...] | None = None
     unpriced: tuple[bool, ...] | None = None
+
+
+def digest(columns: Iterable[Columns], more: str = '') -> str:
+    """Return 32 hexadecimal digits that tell what *columns*, which have prices, hold; their order does not matter.
+
+    Points of one series and length must be in one of them.
+
+    :param more: what else it shall tell.
+    """
+    parts = sorted(map(_digest_one, columns))
+    return hashlib.blake2b(b''.join(parts) + more.encode(), digest_size=16).hexdigest()
+
+
+def _digest_one(columns: Columns) -> bytes:
+    points = [
+        '%d %s %s' % (begin, amount.to_text(qty), '-' if price is None else amount.to_text(price))
+        for begin, qty, price in zip(columns.begins, columns.quantities, columns.prices or (), strict=True)
+    ]
+    # Several may begin together.
+    text = '%d;%s' % (columns.length, ';'.join(sorted(points)))
+    return hashlib.blake2b(columns.series.fingerprint + text.encode(), digest_size=16).digest()
 
 
 def canonical(value: object) -> str:

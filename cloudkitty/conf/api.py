@@ -13,6 +13,13 @@ OPTS = [
         min=1024,
         help='How many bytes the body of a request may have, such as dataframes that are pushed; others get 413.',
     ),
+    cfg.IntOpt(
+        'idempotency_days',
+        default=30,
+        min=1,
+        help='For how many days at least a push of dataframes is known by its Idempotency-Key, so that repeating it '
+        'changes nothing. Older keys are deleted by later pushes.',
+    ),
     cfg.BoolOpt('pecan_debug', default=False, help='Show tracebacks of the API to its callers. For development only.'),
 ]
 

@@ -114,6 +114,23 @@ class RuleActors(Base):
     deleted_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
 
 
+class Push(Base):
+    """A push that its caller gave a key.
+
+    :ivar id: tells the caller and the key.
+    :ivar text: the key as the caller has it.
+    :ivar digest: of what was pushed.
+    """
+
+    __tablename__ = 'pushes'
+    __table_args__ = (sqlalchemy.Index('idx_pushes_at', 'at'),)
+
+    id: orm.Mapped[str] = orm.mapped_column(sqlalchemy.String(32), primary_key=True)
+    text: orm.Mapped[str] = orm.mapped_column(types.exact_string(255))
+    digest: orm.Mapped[str] = orm.mapped_column(sqlalchemy.String(32))
+    at: orm.Mapped[datetime.datetime] = orm.mapped_column(types.UtcDateTime)
+
+
 class ReprocessingTask(Base):
     """What a schedule of old does not say of its task.
 

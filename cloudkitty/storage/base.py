@@ -17,6 +17,7 @@ from cloudkitty import dataframe
 from cloudkitty import reprocessing
 from cloudkitty import scope
 from cloudkitty import series
+from cloudkitty.db import pushes
 
 Filters = Mapping[str, Any]
 
@@ -142,10 +143,17 @@ class BaseStorage(abc.ABC):
         """
 
     @abc.abstractmethod
-    def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:
+    def push(
+        self,
+        dataframes: Sequence[dataframe.DataFrame],
+        scope_id: str | None = None,
+        key: pushes.Key | None = None,
+    ) -> None:
         """Append the points of *dataframes*; raise on failure.
 
         :param scope_id: of points whose groupby lacks the scope key.
+        :param key: nothing is done if these points were pushed with it before.
+        :raises Conflict: other points were pushed with *key*.
         """
 
     @abc.abstractmethod

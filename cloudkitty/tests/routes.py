@@ -59,7 +59,12 @@ def list_v2_routes() -> list[Route]:
             method,
             '/v2/%s' % path,
             handler.rule,
-            (*re.findall(r'{(\w+)}', path), *handler.query, *([handler.others] if handler.others else [])),
+            (
+                *re.findall(r'{(\w+)}', path),
+                *handler.query,
+                *([handler.others] if handler.others else []),
+                *handler.headers,
+            ),
             handler.body,
             None if handler.status == 204 else dict,
             handler.status,

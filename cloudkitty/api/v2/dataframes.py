@@ -6,15 +6,20 @@ Source: API contract, sections 3.3 and 3.4.
 
 from collections.abc import Iterable
 import datetime
+import re
 from typing import Any
 
 from cloudkitty import dataframe
 from cloudkitty import errors
+from cloudkitty import period
 from cloudkitty.api import rest
 from cloudkitty.api import types
 from cloudkitty.api.v2 import figures
 from cloudkitty.api.v2 import parameters
 from cloudkitty.api.v2 import resource
+from cloudkitty.db import pushes
+
+_PUSH_KEY = re.compile('[ -~]{1,255}')
 
 
 class NoFrames(errors.NotFound):
@@ -29,6 +34,15 @@ class Frame(types.Free):
 
     def frombasetype(self, value: Any) -> dataframe.DataFrame:
         return _read_frame(value)
+
+
+class PushKey(types.Text):
+    """What a caller names a push by, in a header."""
+
+    def frombasetype(self, value: Any) -> str:
+        if not _PUSH_KEY.fullmatch(value):
+            raise ValueError('expected 1 to 255 characters of printable ASCII')
+        return str(value)
 
 
 @resource.handler(
@@ -58,11 +72,19 @@ def list_frames(
 @resource.handler(
     'dataframes:add',
     body={'dataframes': parameters.Items(Frame(), required=True)},
+    headers={'Idempotency-Key': parameters.Single(PushKey())},
     status=204,
 )
-def add_frames(dataframes: list[dataframe.DataFrame]) -> None:
-    """Store points with the prices they come with; all of them or none."""
-    rest.deployment().storage.push(dataframes)
+def add_frames(dataframes: list[dataframe.DataFrame], idempotency_key: str | None) -> None:
+    """Store points with the prices they come with; all of them or none, and with a key once."""
+    deployment = rest.deployment()
+    if idempotency_key is None:
+        deployment.storage.push(dataframes)
+        return
+    kept = datetime.timedelta(days=deployment.conf.api.idempotency_days)
+    pushes.forget(deployment.database, datetime.datetime.now(period.UTC) - kept)
+    caller = rest.caller()
+    deployment.storage.push(dataframes, key=pushes.Key(caller.user_id, caller.project_id, idempotency_key))
 
 
 def _print(frames: Iterable[dataframe.DataFrame]) -> list[dict[str, Any]]:

@@ -82,6 +82,7 @@ class Handler:
     :ivar owner: returns the project whose data is asked for; None: everybody's.
     :ivar query, body: what a caller may say; with a body there is no query.
     :ivar others: argument that takes what else is in the query, by name; None: nothing else may be.
+    :ivar headers: what he may say besides; ``Some-Key`` becomes the argument ``some_key``.
     """
 
     function: Callable[..., Any]
@@ -91,11 +92,15 @@ class Handler:
     status: int
     owner: Callable[[], str | None] | None
     others: str | None = None
+    headers: Mapping[str, parameters.Parameter] = dataclasses.field(default_factory=dict)
 
     def answer(self, path: tuple[str, ...], request: Any, response: Any) -> None:
         """Fill *response*."""
         rest.authorize(self.rule, None if self.owner is None else self.owner())
         values = parameters.read(request.GET.items(), self.query, 'parameter', self.others)
+        said = [(name, request.headers[name]) for name in self.headers if name in request.headers]
+        for name, value in parameters.read(said, self.headers, 'header').items():
+            values[name.lower().replace('-', '_')] = value
         if self.body is not None:
             values |= parameters.read(read_object(request).items(), self.body, 'member')
         found = self.function(*path, **values)
@@ -116,9 +121,10 @@ def handler(
     status: int = 200,
     owner: Callable[[], str | None] | None = None,
     others: str | None = None,
+    headers: Mapping[str, parameters.Parameter] | None = None,
 ) -> Callable[[Callable[..., Any]], Handler]:
     """Return a decorator that makes a function a :class:`Handler`."""
-    return lambda function: Handler(function, rule, query or {}, body, status, owner, others)
+    return lambda function: Handler(function, rule, query or {}, body, status, owner, others, headers or {})
 
 
 def read_object(request: Any) -> dict[str, Any]:

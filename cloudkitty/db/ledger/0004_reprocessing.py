@@ -7,7 +7,7 @@ from cloudkitty.db import schema
 from cloudkitty.db import types
 
 revision = '0004'
-down_revision = '0002'
+down_revision = '0003'
 
 
 def upgrade():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writing: what a batch, a push or a deletion does to days and roll-ups, in one transaction.
 
-Locks are taken in one order everywhere: guards, states, series, coverage, failures, history, days, roll-ups, each in
-the order of its key.
+Locks are taken in one order everywhere: the key of a push, guards, states, series, coverage, failures, history, days,
+roll-ups, each in the order of its key.
 """
 
 import collections
@@ -30,6 +30,7 @@ from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
+from cloudkitty.db import pushes
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
 from cloudkitty.storage import base
@@ -114,19 +115,27 @@ def write(
     return result
 
 
-def push(database: engine.Database, columns: Sequence[series.Columns]) -> None:
-    """Append pushed *columns*; the clock and what is being rated stay."""
+def push(database: engine.Database, columns: Sequence[series.Columns], key: pushes.Key | None = None) -> None:
+    """Append pushed *columns*; the clock and what is being rated stay.
+
+    :param key: nothing is done if these points were pushed with it before.
+    :raises KeyTaken: other points were pushed with *key*.
+    """
     owners = sorted({item.series.scope_id for item in columns})
+    digest = '' if key is None else series.digest(columns)
 
     def run(session: orm.Session) -> None:
+        if key is not None and not pushes.claim(session, key, digest):
+            return
         guards = scopes.ensure_guards(session, owners)
         epochs = scopes.lock(session, guards.values())
         ids, _ = series_ids(session, known.KnownSeries(), columns, guards, epochs)
         edit_days(session, Edit(guards, columns, ids))
         scopes.touch(session, guards.values())
 
-    if columns:
-        database.repeat(run, once=True)
+    if columns or key is not None:
+        # With a key it notices that it was done.
+        database.repeat(run, once=key is None)
 
 
 def delete(

@@ -16,6 +16,7 @@ from cloudkitty import period as periods
 from cloudkitty import series
 from cloudkitty.db import engine
 from cloudkitty.db import migration
+from cloudkitty.db import pushes
 from cloudkitty.db import scopes
 from cloudkitty.db import types
 from cloudkitty.storage import base
@@ -80,8 +81,13 @@ class SQLAlchemyStorage(base.BaseStorage):
         window = windows.Window(begin, begin + 1)
         return self.reports.points(windows.Selection(window, _names(scope_id), _names(metric_type), attributes))
 
-    def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:
-        writing.push(self._database, self._read_frames(dataframes, scope_id))
+    def push(
+        self,
+        dataframes: Sequence[dataframe.DataFrame],
+        scope_id: str | None = None,
+        key: pushes.Key | None = None,
+    ) -> None:
+        writing.push(self._database, self._read_frames(dataframes, scope_id), key)
 
     def _read_frames(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None) -> list[series.Columns]:
         """Return the points of *dataframes*; raise BadRequest for what cannot be stored."""

@@ -26,6 +26,7 @@ from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
+from cloudkitty.db import pushes
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
 from cloudkitty.storage import base
@@ -105,9 +106,16 @@ def write(database: engine.Database, cache: known.KnownSeries, commit: base.Comm
     return result
 
 
-def push(database: engine.Database, columns: Sequence[series.Columns], empty: Iterable[tuple[str, int, int]]) -> None:
+def push(
+    database: engine.Database,
+    columns: Sequence[series.Columns],
+    empty: Sequence[tuple[str, int, int]],
+    key: pushes.Key | None = None,
+) -> None:
     """Append *columns*, and a row that says that there was nothing for each (scope id, begin, length) of *empty*.
 
+    :param key: nothing is done if that was pushed with it before.
+    :raises KeyTaken: something else was pushed with *key*.
     :raises BadRequest: the table has no room for something.
     """
     content = _prepare(base.Commit(0, (), columns, ()), database.dialect)
@@ -118,15 +126,19 @@ def push(database: engine.Database, columns: Sequence[series.Columns], empty: It
     for scope_id, begin, length in empty:
         fresh.append(table.to_empty_row(scope_id, begin, length))
         owners.add(scope_id)
+    digest = '' if key is None else series.digest(columns, repr(empty))
 
     def run(session: orm.Session) -> None:
+        if key is not None and not pushes.claim(session, key, digest):
+            return
         guards = scopes.ensure_guards(session, owners)
         scopes.lock(session, guards.values())
         statements.insert(session, Frame, fresh)
         scopes.touch(session, guards.values())
 
-    if fresh:
-        database.repeat(run, once=True)
+    if fresh or key is not None:
+        # With a key it notices that it was done.
+        database.repeat(run, once=key is None)
 
 
 def delete(database: engine.Database, scope_ids: Iterable[str], begin: int, end: int) -> None:

@@ -12,6 +12,7 @@ from cloudkitty import dataframe
 from cloudkitty import errors
 from cloudkitty import period as periods
 from cloudkitty.db import engine
+from cloudkitty.db import pushes
 from cloudkitty.db import scopes
 from cloudkitty.storage import base
 from cloudkitty.storage.sqlalchemy import driver
@@ -47,7 +48,12 @@ class SQLAlchemyStorage(driver.SQLAlchemyStorage):
             _refuse_long(change.state.scope.id)
         return writing.write(self._database, self._known, commit)
 
-    def push(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None = None) -> None:
+    def push(
+        self,
+        dataframes: Sequence[dataframe.DataFrame],
+        scope_id: str | None = None,
+        key: pushes.Key | None = None,
+    ) -> None:
         columns = self._read_frames(dataframes, scope_id)
         for item in columns:
             _refuse_long(item.series.scope_id)
@@ -55,7 +61,7 @@ class SQLAlchemyStorage(driver.SQLAlchemyStorage):
         filled = {(frame.start, frame.end) for frame in dataframes if any(True for _ in frame.iterpoints())}
         empty = {(frame.start, frame.end) for frame in dataframes} - filled
         instants = sorted((periods.to_epoch(start), periods.to_epoch(end)) for start, end in empty)
-        writing.push(self._database, columns, [(scope_id or '', start, end - start) for start, end in instants])
+        writing.push(self._database, columns, [(scope_id or '', start, end - start) for start, end in instants], key)
 
     def erase(self, session: orm.Session, guards: Mapping[str, int], begin: int, end: int, who: str | None) -> None:
         writing.erase(session, guards, begin, end)
