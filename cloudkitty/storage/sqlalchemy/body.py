@@ -120,6 +120,16 @@ def decode_cells(body: str) -> list[Cell]:
     return result
 
 
+def end_of(body: str) -> int:
+    """Return where the last of what *body*, of either kind, holds ends, in seconds from the begin of the day."""
+    end = 0
+    for text in body.split(';') if body else ():
+        head, length, _ = text.split(' ', 2)
+        first, _, count = head.partition('x')
+        end = max(end, int(first) + int(count or 1) * int(length))
+    return end
+
+
 def append_stretches(body: str, stretches: Sequence[Stretch]) -> str | None:
     """Return *body* with *stretches* (at least one) behind it, or None unless all of them begin after its points."""
     return _append(body, stretches[0].offset, encode_stretches(stretches))

@@ -32,7 +32,7 @@ points = strategies.lists(
         strategies.sampled_from(['cpu', 'disk']),
         strategies.sampled_from('ab'),
         strategies.sampled_from([None, 'red', 7]),
-        strategies.sampled_from([HOUR, 6 * HOUR, 24 * HOUR]),
+        strategies.sampled_from([HOUR, 6 * HOUR, 24 * HOUR, 72 * HOUR]),
         strategies.integers(0, DAYS * 24).map(lambda hour: BEGIN + hour * HOUR),
         strategies.sampled_from(['0', '1', '2.5', '0.0000000000000000000000000001']),
     ),

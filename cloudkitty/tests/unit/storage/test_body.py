@@ -52,3 +52,13 @@ def test_cells_come_back():
 
 def test_nothing_is_an_empty_text():
     assert body.encode_points([]) == '' and body.decode_points('') == [] and body.decode_cells('') == []
+
+
+@given(points)
+def test_a_body_tells_where_its_last_point_ends(found):
+    assert body.end_of(body.encode_points(found)) == max((point.offset + point.length for point in found), default=0)
+
+
+def test_the_end_of_cells_is_that_of_the_longest_one():
+    assert body.end_of('0 259200 1 1 1 0 0;3600x4 3600 2 1.5 0 2 0') == 259200
+    assert body.end_of('0 3600 1 1 1 0 0;3600x4 3600 2 1.5 0 2 0') == 5 * 3600
