@@ -356,7 +356,9 @@ class Reports:
                 )
                 spans += [(ScopeDay, ScopeDay.day, first, last) for first, last in days]
                 for model, column, first, last in spans:
-                    query = _sums_of(model).where(_among(column, first, last), *_conditions(model, selection, part))
+                    query = _sums_of(model).where(
+                        _among(column, range(first, last), part), *_conditions(model, selection, part)
+                    )
                     for row in session.execute(query.group_by(model.scope_id, model.metric)):
                         if row[3]:
                             item = Found(names[row[0]], row[1])
@@ -366,7 +368,7 @@ class Reports:
                 ScopeDay.points, ScopeDay.qty, ScopeDay.price, ScopeDay.unpriced,
             )  # fmt: skip
             for some in statements.chunks(edges):
-                query = cells.where(ScopeDay.day.in_(some), *_conditions(ScopeDay, selection, part))
+                query = cells.where(_among(ScopeDay.day, some, part), *_conditions(ScopeDay, selection, part))
                 for row in session.execute(query):
                     item = Found(names[row.scope_id], row.metric)
                     midnight = row.day * period.DAY
@@ -532,12 +534,19 @@ def _sums_of(model: Any) -> Any:
     )
 
 
-def _among(column: Any, first: int, last: int) -> Any:
-    """Return the condition that *column*, which the key begins with, is in ``[first, last)``.
+def _among(column: Any, values: Sequence[int], part: list[int] | None) -> Any:
+    """Return the condition that *column*, which the key begins with, is one of *values*, which are in order.
 
-    By every value of it, for then the rest of the key counts too: of a range the server would read every scope's rows.
+    For some scopes each value is named, for then the rest of the key counts too: of a range the server reads every
+    scope's rows. For all of them a range is a range: PostgreSQL reads the whole table rather than so many places of it.
     """
-    return column.in_(range(first, last)) if last - first <= statements.CHUNK else column.between(first, last - 1)
+    first, last = values[0], values[-1]
+    is_range = last - first == len(values) - 1
+    if first == last:
+        return column == first
+    if is_range and (part is None or len(values) > statements.CHUNK):
+        return column.between(first, last)
+    return column.in_(values)
 
 
 def _conditions(model: Any, selection: windows.Selection, part: list[int] | None) -> list[Any]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What reports ask of the database does not grow with what is stored, on every server."""
 
+import collections
 import datetime
 
 import pytest
@@ -18,7 +19,8 @@ BEGIN, END = samples.instant(samples.JUNE), samples.instant(samples.JUNE + 30 * 
 HOURS = datetime.timedelta(hours=6)
 #: The whole month; and one whose first and last day are in it only partly.
 WINDOWS = [(BEGIN, END), (BEGIN + HOURS, END - HOURS)]
-ROLL_UPS = ('scope_days', 'scope_months')
+#: MariaDB reads the row behind a range too.
+BEHIND = 1
 
 
 @pytest.fixture
@@ -59,30 +61,35 @@ def measure(api):
     return found
 
 
+def most_rows(api, name):
+    """Return {table: how many rows a report may read of it}, roll-ups together."""
+    owners, days = (CLOUD.scopes, CLOUD.scopes * 90) if 'cloud' in name else (1, 90)
+    if name == 'resource':
+        each = CLOUD.metrics * CLOUD.resources
+        return {'scopes': owners, 'series': each, 'rated_days': each * 30}
+    return {'scopes': owners, 'roll-ups': days + (BEHIND if owners > 1 and api.database.dialect == 'mysql' else 0)}
+
+
+def rows_read(found):
+    result = collections.Counter()
+    for table, count in found.read.items():
+        result['roll-ups' if table in ('scope_days', 'scope_months') else table] += count
+    return result
+
+
 def test_reports_on_a_month_read_what_they_are_about_and_nothing_of_other_months(api):
     before = measure(api)
-    days, series = CLOUD.metrics * 30, CLOUD.metrics * CLOUD.resources
-    for (name, number), found in before.items():
-        label = (name, number, found)
-        assert found.statements <= 4, label
-        if api.database.dialect == 'sqlite':
-            continue
-        owners = CLOUD.scopes if 'cloud' in name else 1
-        assert found.read.pop('scopes') <= owners, label
-        if name == 'resource':
-            assert found.read.pop('series') == series, label
-            assert found.read.pop('rated_days') == series * 30, label
-        else:
-            assert sum(found.read.pop(table, 0) for table in ROLL_UPS) <= owners * days, label
-            if name in ('type', 'cloud') and number == 0:
-                assert found.fetched <= owners * (CLOUD.metrics + 1), label
-        assert not found.read, label
     bulk.load(api.database, CLOUD, JUNE + 30, JUNE + 61)
     bulk.load(api.database, CLOUD, JUNE - 31, JUNE)
-    again = measure(api)
-    for key, found in again.items():
-        assert (found.statements, found.fetched) == (before[key].statements, before[key].fetched), key
-        read = {**found.read}
-        owners = CLOUD.scopes if 'cloud' in key[0] else 1
-        most = series * 30 if key[0] == 'resource' else owners * days
-        assert sum(read.get(table, 0) for table in (*ROLL_UPS, 'rated_days')) <= most, (key, found)
+    after = measure(api)
+    for (name, number), found in after.items():
+        label = (name, number, before[name, number], found)
+        assert found.statements <= 4, label
+        assert (found.statements, found.fetched) == (before[name, number].statements, before[name, number].fetched)
+        for effort_ in (before[name, number], found):
+            most = most_rows(api, name)
+            for table, count in rows_read(effort_).items():
+                assert count <= most[table], (table, label)
+    for name, owners in (('type', 1), ('cloud', CLOUD.scopes)):
+        # The month's own sums, and the scopes' ids.
+        assert after[name, 0].fetched == owners * (CLOUD.metrics + 1)

@@ -16,7 +16,7 @@ from cloudkitty.tests.functional import conftest
 FIRST = samples.JUNE // period.DAY - 1
 
 
-@pytest.mark.parametrize(('shape', 'step'), [('mixed', 1), ('steady', 48), ('varying', 48), ('long', 48)])
+@pytest.mark.parametrize(('shape', 'step'), [('mixed', 1), ('long', 48)])
 def test_loaded_rows_are_those_of_commits(database, tmp_path, shape, step):
     cloud = bulk.Cloud(scopes=2, resources=2, shape=shape)
     assert bulk.load(database, cloud, FIRST, FIRST + 2) == 2 * 2 * 3 * 48
