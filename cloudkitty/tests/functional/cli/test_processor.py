@@ -458,7 +458,7 @@ def test_killed_reprocessing_goes_on_and_reports_show_no_hole(everywhere):
     test_hashmap.store(database, [rules.Rules().flat(2).service('cpu'), rules.Rules().flat(3).service('disk')])
     database.repeat(rule_revision.bump)
     schedule(database)
-    everywhere.set('orchestrator', max_workers=0, max_workers_reprocessing=2, max_granules=1000)
+    everywhere.set('orchestrator', max_workers=0, max_workers_reprocessing=2, max_granules=2500)
     everywhere.environment['FAKE_DELAY'] = '0.2'
     kills = 0
     while not all(task.is_finished for task in reprocessings.list_tasks(database)):
