@@ -2,12 +2,12 @@
 """A series: everything about a datapoint but its instant, quantity and price; and its points, in columns."""
 
 from collections.abc import Iterable
+from collections.abc import Iterator
 from collections.abc import Mapping
 import dataclasses
 import datetime
 from decimal import Decimal
 import enum
-import functools
 import hashlib
 import json
 from typing import Any
@@ -25,7 +25,7 @@ class Origin(enum.Enum):
     PUSHED = 'pushed'
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Series:
     """The identity of a row of points.
 
@@ -42,21 +42,21 @@ class Series:
     metadata: Mapping[str, Any]
     description: str | None = None
     origin: Origin = Origin.COLLECTED
+    _fingerprint: bytes | None = dataclasses.field(default=None, init=False, repr=False)
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> bytes:
         """16 bytes that differ whenever any member differs, value types included (16, 16.0 and "16" are three)."""
-        text = canonical(
-            [
-                self.scope_id,
-                self.metric,
-                self.unit,
-                self.origin.value,
-                self.description,
-                self.groupby,
-                self.metadata,
-            ]
-        )
+        if self._fingerprint is None:
+            object.__setattr__(self, '_fingerprint', self._digest())
+        return self._fingerprint  # type: ignore[return-value]
+
+    def _digest(self) -> bytes:
+        members = [self.scope_id, self.metric, self.unit, self.origin.value, self.description]
+        if isinstance(self.groupby, Packed):
+            text = '%s,%s,%s]' % (canonical(members)[:-1], canonical(self.groupby), canonical(self.metadata))
+        else:
+            text = canonical([*members, self.groupby, self.metadata])
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
     def __hash__(self) -> int:
@@ -64,6 +64,24 @@ class Series:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Series) and self.fingerprint == other.fingerprint
+
+
+class Packed(Mapping[str, Any]):
+    """Attributes as their canonical text: a fifth of the room of a dictionary, and slow to look at."""
+
+    __slots__ = ('text',)
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        self.text = canonical(attributes)
+
+    def __getitem__(self, name: str) -> Any:
+        return json.loads(self.text)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(json.loads(self.text))
+
+    def __len__(self) -> int:
+        return len(json.loads(self.text))
 
 
 @dataclasses.dataclass(slots=True)
@@ -110,7 +128,7 @@ def _digest_one(columns: Columns) -> bytes:
 
 def canonical(value: object) -> str:
     """Return the canonical JSON text of *value*: sorted keys, no blanks; Decimals as numbers."""
-    return _ENCODER.encode(value)
+    return value.text if isinstance(value, Packed) else _ENCODER.encode(value)
 
 
 def _plain(value: object) -> Any:

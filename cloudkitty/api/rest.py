@@ -65,6 +65,11 @@ class UnsupportedMediaType(errors.BadRequest):
     code = 415
 
 
+class InvalidJson(errors.BadRequest):
+    def __init__(self) -> None:
+        super().__init__('The body is not valid JSON.')
+
+
 class BodyTooLarge(errors.BadRequest):
     code = 413
 
@@ -294,12 +299,13 @@ def _read_body(request: Any) -> Any:
 def parse_json(text: bytes) -> Any:
     """Return the value of JSON *text*, its numbers with a fraction as Decimal; raise BadRequest."""
     try:
-        return json.loads(text.decode('utf-8'), parse_float=types.parse_decimal, parse_constant=_refuse)
+        return json.loads(text.decode('utf-8'), parse_float=types.parse_decimal, parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise errors.BadRequest('The body is not valid JSON.') from error
+        raise InvalidJson from error
 
 
-def _refuse(word: str) -> None:
+def refuse_constant(word: str) -> None:
+    """Raise ValueError: *word* is NaN or an infinity."""
     raise ValueError('%s is no JSON.' % word)
 
 

@@ -3,6 +3,7 @@
 
 import abc
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -145,11 +146,11 @@ class BaseStorage(abc.ABC):
     @abc.abstractmethod
     def push(
         self,
-        dataframes: Sequence[dataframe.DataFrame],
+        dataframes: Iterable[dataframe.DataFrame],
         scope_id: str | None = None,
         key: pushes.Key | None = None,
     ) -> None:
-        """Append the points of *dataframes*; raise on failure.
+        """Append the points of *dataframes*, which are read before anything is written; raise on failure.
 
         :param scope_id: of points whose groupby lacks the scope key.
         :param key: nothing is done if these points were pushed with it before.

@@ -15,6 +15,7 @@ from cloudkitty import period
 from cloudkitty.api import rest
 from cloudkitty.api import types
 from cloudkitty.api.v2 import figures
+from cloudkitty.api.v2 import frames
 from cloudkitty.api.v2 import parameters
 from cloudkitty.api.v2 import resource
 from cloudkitty.db import pushes
@@ -25,15 +26,6 @@ _PUSH_KEY = re.compile('[ -~]{1,255}')
 class NoFrames(errors.NotFound):
     def __init__(self) -> None:
         super().__init__('There are no such dataframes.')
-
-
-class Frame(types.Free):
-    """A frame of somebody's who rates by himself."""
-
-    name = 'dataframe'
-
-    def frombasetype(self, value: Any) -> dataframe.DataFrame:
-        return _read_frame(value)
 
 
 class PushKey(types.Text):
@@ -71,11 +63,12 @@ def list_frames(
 
 @resource.handler(
     'dataframes:add',
-    body={'dataframes': parameters.Items(Frame(), required=True)},
+    body={'dataframes': parameters.Items(types.free, required=True)},
+    read=lambda text: {'dataframes': frames.read(text)},
     headers={'Idempotency-Key': parameters.Single(PushKey())},
     status=204,
 )
-def add_frames(dataframes: list[dataframe.DataFrame], idempotency_key: str | None) -> None:
+def add_frames(dataframes: Iterable[dataframe.DataFrame], idempotency_key: str | None) -> None:
     """Store points with the prices they come with; all of them or none, and with a key once."""
     deployment = rest.deployment()
     if idempotency_key is None:
@@ -87,10 +80,10 @@ def add_frames(dataframes: list[dataframe.DataFrame], idempotency_key: str | Non
     deployment.storage.push(dataframes, key=pushes.Key(caller.user_id, caller.project_id, idempotency_key))
 
 
-def _print(frames: Iterable[dataframe.DataFrame]) -> list[dict[str, Any]]:
+def _print(found: Iterable[dataframe.DataFrame]) -> list[dict[str, Any]]:
     """Return *frames*, sorted by period, as JSON, those of one period as one."""
     result: list[dict[str, Any]] = []
-    for frame in frames:
+    for frame in found:
         when = {'begin': resource.print_instant(frame.start), 'end': resource.print_instant(frame.end)}
         if not result or result[-1]['period'] != when:
             result.append({'period': when, 'usage': {}})
@@ -100,9 +93,9 @@ def _print(frames: Iterable[dataframe.DataFrame]) -> list[dict[str, Any]]:
     return result
 
 
-def _tabulate(frames: Iterable[dataframe.DataFrame]) -> resource.Table:
+def _tabulate(found: Iterable[dataframe.DataFrame]) -> resource.Table:
     """Return a row per point, with a column for each attribute that any of them has."""
-    points = [(frame, metric, point) for frame in frames for metric, point in frame.iterpoints()]
+    points = [(frame, metric, point) for frame in found for metric, point in frame.iterpoints()]
     kinds = ('groupby', 'metadata')
     names = [(kind, name) for kind in kinds for name in sorted({n for p in points for n in getattr(p[2], kind)})]
     rows = [
@@ -115,58 +108,3 @@ def _tabulate(frames: Iterable[dataframe.DataFrame]) -> resource.Table:
     ]
     columns = ['begin', 'end', 'type', 'unit', 'qty', 'price', *('%s.%s' % pair for pair in names)]
     return resource.Table(columns, rows)
-
-
-def _read_frame(value: Any) -> dataframe.DataFrame:
-    """Return the frame of JSON *value*; raise ValueError that names the member and says what was expected.
-
-    :meth:`dataframe.DataFrame.from_dict` names it behind the whole of its input, which may be megabytes.
-    """
-    members = _take(value, 'a frame', ('period', 'usage'))
-    period = _take(members['period'], 'period', ('begin', 'end'))
-    begin, end = (_convert(resource.timestamp, period[name], 'period.%s' % name) for name in ('begin', 'end'))
-    if not isinstance(members['usage'], dict):
-        raise ValueError('expected usage to be an object')
-    usage = {}
-    for metric, points in members['usage'].items():
-        if not isinstance(points, list):
-            raise ValueError('expected usage.%s to be a list' % types.shorten(metric))
-        usage[metric] = [_read_point(point, 'usage.%s' % types.shorten(metric)) for point in points]
-    return dataframe.DataFrame(begin, end, usage)
-
-
-def _read_point(value: Any, name: str) -> dataframe.DataPoint:
-    members = _take(value, name, ('vol', 'groupby', 'metadata'), ('rating',))
-    vol = _take(members['vol'], name + '.vol', ('unit', 'qty'))
-    rating = _take(members.get('rating', {}), name + '.rating', (), ('price',))
-    if not isinstance(vol['unit'], str):
-        raise ValueError('expected %s.vol.unit to be text' % name)
-    for word in ('groupby', 'metadata'):
-        if not isinstance(members[word], dict):
-            raise ValueError('expected %s.%s to be an object' % (name, word))
-    return dataframe.DataPoint(
-        vol['unit'],
-        _convert(types.decimal_number, vol['qty'], name + '.vol.qty'),
-        _convert(types.decimal_number, rating.get('price', 0), name + '.rating.price'),
-        types.to_float(members['groupby']),
-        types.to_float(members['metadata']),
-    )
-
-
-def _convert(scalar: types.Scalar, value: Any, name: str) -> Any:
-    try:
-        return scalar.frombasetype(value)
-    except ValueError as error:
-        raise ValueError('%s: %s' % (name, error)) from error
-
-
-def _take(value: Any, name: str, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, Any]:
-    """Return *value*, an object with just these members."""
-    if not isinstance(value, dict):
-        raise ValueError('expected %s to be an object' % name)
-    missing = sorted(set(required) - set(value))
-    unknown = sorted(set(value) - set(required) - set(optional))
-    if missing or unknown:
-        word = 'lacks %s' % missing[0] if missing else 'knows no %s' % types.shorten(unknown[0])
-        raise ValueError('%s %s' % (name, word))
-    return value

@@ -83,6 +83,7 @@ class Handler:
     :ivar query, body: what a caller may say; with a body there is no query.
     :ivar others: argument that takes what else is in the query, by name; None: nothing else may be.
     :ivar headers: what he may say besides; ``Some-Key`` becomes the argument ``some_key``.
+    :ivar read: returns the members of the text of the body, in place of what reads it by *body*.
     """
 
     function: Callable[..., Any]
@@ -93,6 +94,7 @@ class Handler:
     owner: Callable[[], str | None] | None
     others: str | None = None
     headers: Mapping[str, parameters.Parameter] = dataclasses.field(default_factory=dict)
+    read: Callable[[str], dict[str, Any]] | None = None
 
     def answer(self, path: tuple[str, ...], request: Any, response: Any) -> None:
         """Fill *response*."""
@@ -101,7 +103,9 @@ class Handler:
         said = [(name, request.headers[name]) for name in self.headers if name in request.headers]
         for name, value in parameters.read(said, self.headers, 'header').items():
             values[name.lower().replace('-', '_')] = value
-        if self.body is not None:
+        if self.read is not None:
+            values |= self.read(read_text(request))
+        elif self.body is not None:
             values |= parameters.read(read_object(request).items(), self.body, 'member')
         found = self.function(*path, **values)
         response.status = self.status
@@ -122,19 +126,34 @@ def handler(
     owner: Callable[[], str | None] | None = None,
     others: str | None = None,
     headers: Mapping[str, parameters.Parameter] | None = None,
+    read: Callable[[str], dict[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Any]], Handler]:
     """Return a decorator that makes a function a :class:`Handler`."""
-    return lambda function: Handler(function, rule, query or {}, body, status, owner, others, headers or {})
+    return lambda function: Handler(function, rule, query or {}, body, status, owner, others, headers or {}, read)
 
 
 def read_object(request: Any) -> dict[str, Any]:
     """Return the JSON object that the body is; numbers with a fraction are Decimal."""
-    if request.body and request.content_type != JSON:
-        raise rest.UnsupportedMediaType('Content-Type must be application/json.')
-    found = rest.parse_json(request.body)
+    found = rest.parse_json(_read_body(request))
     if not isinstance(found, dict):
         raise errors.BadRequest('The body must be a JSON object.')
     return found
+
+
+def read_text(request: Any) -> str:
+    """Return the text of a body that should be JSON."""
+    try:
+        return _read_body(request).decode('utf-8')
+    except UnicodeDecodeError as error:
+        raise rest.InvalidJson from error
+
+
+def _read_body(request: Any) -> bytes:
+    # Once: it is read anew each time.
+    body: bytes = request.body
+    if body and request.content_type != JSON:
+        raise rest.UnsupportedMediaType('Content-Type must be application/json.')
+    return body
 
 
 def print_instant(value: datetime.datetime) -> str:

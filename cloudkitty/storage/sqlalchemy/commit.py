@@ -45,6 +45,8 @@ RatedDay = models.RatedDay
 ScopeDay = models.ScopeDay
 ScopeMonth = models.ScopeMonth
 
+#: How many day rows are written at once: they take more room than the points they hold.
+ROWS = 10_000
 #: From this many rows on PostgreSQL takes them by COPY.
 COPY_FROM = 100
 
@@ -128,9 +130,8 @@ def push(database: engine.Database, columns: Sequence[series.Columns], key: push
         if key is not None and not pushes.claim(session, key, digest):
             return
         guards = scopes.ensure_guards(session, owners)
-        epochs = scopes.lock(session, guards.values())
-        ids, _ = series_ids(session, known.KnownSeries(), columns, guards, epochs)
-        edit_days(session, Edit(guards, columns, ids))
+        scopes.lock(session, guards.values())
+        edit_days(session, Edit(guards, columns, find_ids(session, columns, guards)))
         scopes.touch(session, guards.values())
 
     if columns or key is not None:
@@ -248,17 +249,29 @@ def series_ids(
     for scope_id in {item.scope_id for item in wanted.values()}:
         remembered = cache.get(scope_id, epochs[guards[scope_id]])
         ids.update(remembered)
-    missing = sorted(fingerprint for fingerprint in wanted if fingerprint not in ids)
-    found = _look_up(session, missing)
-    fresh = [fingerprint for fingerprint in missing if fingerprint not in found]
-    if fresh:
-        statements.insert_or_ignore(session, models.SeriesRow, [_to_row(wanted[key], guards) for key in fresh])
-        found.update(_look_up(session, fresh))
+    found = _find_ids(session, {key: item for key, item in wanted.items() if key not in ids}, guards)
     ids.update(found)
     learnt: dict[str, dict[bytes, int]] = collections.defaultdict(dict)
     for fingerprint, id_ in found.items():
         learnt[wanted[fingerprint].scope_id][fingerprint] = id_
     return ids, learnt
+
+
+def find_ids(session: orm.Session, columns: Sequence[series.Columns], guards: Mapping[str, int]) -> dict[bytes, int]:
+    """Return {fingerprint: id} of the series of *columns*."""
+    return _find_ids(session, {item.series.fingerprint: item.series for item in columns}, guards)
+
+
+def _find_ids(
+    session: orm.Session, wanted: Mapping[bytes, series.Series], guards: Mapping[str, int]
+) -> dict[bytes, int]:
+    found = _look_up(session, sorted(wanted))
+    fresh = sorted(fingerprint for fingerprint in wanted if fingerprint not in found)
+    # Some at a time: rows are larger than what they are made of.
+    for part in statements.chunks(fresh):
+        statements.insert_or_ignore(session, models.SeriesRow, [_to_row(wanted[key], guards) for key in part])
+    found.update(_look_up(session, fresh))
+    return found
 
 
 def _look_up(session: orm.Session, fingerprints: Sequence[bytes]) -> dict[bytes, int]:
@@ -294,12 +307,12 @@ def edit_days(session: orm.Session, edit: Edit) -> None:
         day, offset = divmod(begin, period.DAY)
         by_shape = sums.setdefault((day, edit.guards[scope_id], metric, series.Origin.COLLECTED.value), {})
         by_shape.setdefault((offset, 1, edit.length), [0, amount.ZERO, amount.ZERO, 0, 0])[4] += count
-    rows, gone = _merge_days(session, edit, fresh, owners)
+    for rows, gone in _merge_days(session, edit, fresh, owners):
+        statements.delete_keys(session, RatedDay, gone)
+        _write_days(session, rows)
     cells = {key: _to_cells(by_shape) for key, by_shape in sums.items()}
     day_rows, gone_days, deltas = _merge_roll_ups(session, edit, cells)
     month_rows, gone_months = _merge_months(session, deltas)
-    statements.delete_keys(session, RatedDay, gone)
-    _write_days(session, rows)
     statements.delete_keys(session, ScopeDay, gone_days)
     statements.upsert(session, ScopeDay, day_rows)
     statements.delete_keys(session, ScopeMonth, gone_months)
@@ -380,21 +393,18 @@ def _merge_days(
     edit: Edit,
     fresh: Mapping[tuple[int, int], list[body.Stretch]],
     owners: dict[int, tuple[int, str, str]],
-) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
-    """Return the day rows to write and the keys of those that are empty now; write what is replaced to the history."""
-    existing: dict[tuple[int, int], Any] = {}
-    for days, ids in _touched(fresh):
-        query = sqlalchemy.select(
-            RatedDay.day, RatedDay.series_id, RatedDay.scope_id, RatedDay.qty, RatedDay.price, RatedDay.points,
-            RatedDay.body,
-        ).where(RatedDay.day.in_(days), RatedDay.series_id.in_(ids))  # fmt: skip
-        existing.update(((row.day, row.series_id), row) for row in session.execute(query))
+) -> Iterator[tuple[list[dict[str, Any]], list[tuple[int, int]]]]:
+    """Yield day rows to write and the keys of those that are empty now, some at a time in the order of their keys.
+
+    What is replaced is written to the history before.
+    """
+    collected: dict[tuple[int, int], Any] = {}
     kept: dict[tuple[int, int], list[body.Point]] = {}
     replaced = []
     if edit.takes_out is not None:
         for row in _list_collected(session, edit):
             key = (row.day, row.series_id)
-            existing[key] = row
+            collected[key] = row
             owners[row.series_id] = (row.scope_id, row.metric, series.Origin.COLLECTED.value)
             midnight = row.day * period.DAY
             before = body.decode_points(row.body)
@@ -411,9 +421,22 @@ def _merge_days(
             len(replaced),
         )
     _write_history(session, edit, replaced)
+    for keys in statements.chunks(sorted(fresh.keys() | kept.keys()), ROWS):
+        existing = _read_days(session, [key for key in keys if key in fresh and key not in collected])
+        yield _merge_some(edit, keys, existing | collected, fresh, kept, owners)
+
+
+def _merge_some(
+    edit: Edit,
+    keys: Iterable[tuple[int, int]],
+    existing: Mapping[tuple[int, int], Any],
+    fresh: Mapping[tuple[int, int], list[body.Stretch]],
+    kept: Mapping[tuple[int, int], list[body.Point]],
+    owners: Mapping[int, tuple[int, str, str]],
+) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
     rows = []
     gone = []
-    for key in sorted(fresh.keys() | kept.keys()):
+    for key in keys:
         row = existing.get(key)
         added = _in_order(fresh.get(key, []))
         owner = owners[key[1]]
@@ -474,10 +497,22 @@ def _refuse_parts(edit: Edit, row: Any, points: Iterable[body.Point]) -> None:
             )
 
 
-def _touched(fresh: Mapping[tuple[int, int], Any]) -> Iterable[tuple[list[int], list[int]]]:
-    """Yield (days, series ids) that cover the keys of *fresh*."""
-    days = sorted({day for day, _ in fresh})
-    for part in statements.chunks(sorted({series_id for _, series_id in fresh})):
+def _read_days(session: orm.Session, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Any]:
+    """Return the day rows that there are of *keys*, (day, series id), and maybe others."""
+    result: dict[tuple[int, int], Any] = {}
+    for days, ids in _touched(keys):
+        query = sqlalchemy.select(
+            RatedDay.day, RatedDay.series_id, RatedDay.scope_id, RatedDay.qty, RatedDay.price, RatedDay.points,
+            RatedDay.body,
+        ).where(RatedDay.day.in_(days), RatedDay.series_id.in_(ids))  # fmt: skip
+        result.update(((row.day, row.series_id), row) for row in session.execute(query))
+    return result
+
+
+def _touched(keys: Iterable[tuple[int, int]]) -> Iterable[tuple[list[int], list[int]]]:
+    """Yield (days, series ids) that cover *keys*."""
+    days = sorted({day for day, _ in keys})
+    for part in statements.chunks(sorted({series_id for _, series_id in keys})):
         for some in statements.chunks(days, 200):
             yield some, part
 
@@ -703,3 +738,4 @@ def _write_days(session: orm.Session, rows: Sequence[dict[str, Any]]) -> None:
         'ON CONFLICT (day, series_id) DO UPDATE SET %s'
         % (', '.join(names), ', '.join(names), ', '.join('%s = excluded.%s' % (name, name) for name in others))
     )
+    connection.exec_driver_sql('DROP TABLE rated_days_new')

@@ -2,6 +2,7 @@
 """The driver: what the processor, the API and plugins call."""
 
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import datetime
@@ -9,7 +10,6 @@ from typing import Any
 
 from sqlalchemy import orm
 
-from cloudkitty import amount
 from cloudkitty import dataframe
 from cloudkitty import errors
 from cloudkitty import period as periods
@@ -25,6 +25,7 @@ from cloudkitty.storage.sqlalchemy import commit as writing
 from cloudkitty.storage.sqlalchemy import counts
 from cloudkitty.storage.sqlalchemy import history
 from cloudkitty.storage.sqlalchemy import known
+from cloudkitty.storage.sqlalchemy import reading
 from cloudkitty.storage.sqlalchemy import reports
 from cloudkitty.storage.sqlalchemy import windows
 
@@ -83,62 +84,18 @@ class SQLAlchemyStorage(base.BaseStorage):
 
     def push(
         self,
-        dataframes: Sequence[dataframe.DataFrame],
+        dataframes: Iterable[dataframe.DataFrame],
         scope_id: str | None = None,
         key: pushes.Key | None = None,
     ) -> None:
         writing.push(self._database, self._read_frames(dataframes, scope_id), key)
 
-    def _read_frames(self, dataframes: Sequence[dataframe.DataFrame], scope_id: str | None) -> list[series.Columns]:
+    def _read_frames(self, dataframes: Iterable[dataframe.DataFrame], scope_id: str | None) -> list[series.Columns]:
         """Return the points of *dataframes*; raise BadRequest for what cannot be stored."""
-        found: dict[tuple[series.Series, int], list[tuple[int, dataframe.DataPoint]]] = {}
+        reader = reading.Reader(self._scope_key, self._zone, scope_id)
         for frame in dataframes:
-            begin = periods.to_epoch(frame.start)
-            length = periods.to_epoch(frame.end) - begin
-            if not 0 < length <= windows.LONGEST_FRAME:
-                raise errors.BadRequest(
-                    'The frame from %s to %s is not between a second and 31 days long.' % (frame.start, frame.end)
-                )
-            for metric, point in frame.iterpoints():
-                item = self._to_series(metric, point, frame.start, scope_id)
-                found.setdefault((item, length), []).append((begin, point))
-        return [self._to_columns(*key, points) for key, points in found.items()]
-
-    def _to_series(
-        self, metric: str, point: dataframe.DataPoint, begin: datetime.datetime, scope_id: str | None
-    ) -> series.Series:
-        calendar = series.calendar(begin, self._zone)
-        owner = point.groupby.get(self._scope_key, point.metadata.get(self._scope_key, scope_id))
-        owner = '' if owner is None else str(owner)
-        for name, text in ((self._scope_key, owner), ('type', metric), ('unit', point.unit)):
-            if not types.is_name(text):
-                raise errors.BadRequest('The %s %s cannot be stored.' % (name, ascii(text[:300])))
-        return series.Series(
-            scope_id=owner,
-            metric=metric,
-            unit=point.unit,
-            groupby={
-                name: value for name, value in point.groupby.items() if name not in calendar or calendar[name] != value
-            },
-            metadata=dict(point.metadata),
-            description=point.description,
-            origin=series.Origin.PUSHED,
-        )
-
-    def _to_columns(
-        self, item: series.Series, length: int, points: list[tuple[int, dataframe.DataPoint]]
-    ) -> series.Columns:
-        points = sorted(points, key=lambda pair: pair[0])
-        try:
-            return series.Columns(
-                item,
-                length,
-                tuple(begin for begin, _ in points),
-                tuple(amount.quantise(point.qty) for _, point in points),
-                tuple(amount.quantise(point.price) for _, point in points),
-            )
-        except amount.AmountTooLarge as error:
-            raise errors.BadRequest('Metric %s: %s' % (item.metric, error)) from error
+            reader.add(frame)
+        return reader.finish()
 
     def retrieve(
         self,

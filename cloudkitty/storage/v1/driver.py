@@ -2,8 +2,8 @@
 """The driver over ``rated_data_frames``, for those who want the table of old."""
 
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
-from collections.abc import Sequence
 import datetime
 
 from sqlalchemy import orm
@@ -50,10 +50,11 @@ class SQLAlchemyStorage(driver.SQLAlchemyStorage):
 
     def push(
         self,
-        dataframes: Sequence[dataframe.DataFrame],
+        dataframes: Iterable[dataframe.DataFrame],
         scope_id: str | None = None,
         key: pushes.Key | None = None,
     ) -> None:
+        dataframes = list(dataframes)
         columns = self._read_frames(dataframes, scope_id)
         for item in columns:
             _refuse_long(item.series.scope_id)

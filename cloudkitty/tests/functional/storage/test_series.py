@@ -179,3 +179,16 @@ def test_pushed_points_append_and_survive_a_deletion(storage, database):
     storage.delete(samples.instant(JUNE), None, {'project_id': 'p'})
     assert [(row['type'], row['rate']) for row in total(storage, ['type'])] == [('fee', Decimal('0.5'))]
     assert ledger.list_runs(database) == []
+
+
+def test_many_series_are_written_some_at_a_time(storage, database, monkeypatch):
+    monkeypatch.setattr(writing, 'ROWS', 2 * writing.COPY_FROM)
+    count = 5 * writing.COPY_FROM // 2
+    for hour in range(3):
+        points = [dataframe.DataPoint('u', 1, number, {'project_id': 'p', 'id': number}, {}) for number in range(count)]
+        storage.push([dataframe.DataFrame(*samples.window(JUNE + hour % 2 * 12 * HOUR, hours=24), {'fee': points})])
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql('SELECT count(*) FROM series').scalar() == count
+        assert connection.exec_driver_sql('SELECT count(*), sum(points) FROM rated_days').one() == (count, 3 * count)
+    assert total(storage, ['id'])[-1]['rate'] == 3 * 99
+    assert total(storage)[0]['rate'] == 3 * sum(range(count))
