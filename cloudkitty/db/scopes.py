@@ -262,6 +262,14 @@ def _is(identity: Identity) -> tuple[Any, ...]:
     )
 
 
+def read_mark(database: engine.Database, scope_id: str) -> tuple[int, int] | None:
+    """Return what changes with everything that is done to the data of a scope; None without a guard."""
+    with database.reader() as session:
+        query = sqlalchemy.select(Guard.epoch, Guard.touched).where(Guard.identifier == scope_id)
+        row = session.execute(query).first() if scope_id == types.clean(scope_id) else None
+    return None if row is None else (row[0], row[1])
+
+
 def list_ids(database: engine.Database) -> list[str]:
     """Return the sorted ids of all scopes that have a guard."""
     with database.reader() as session:

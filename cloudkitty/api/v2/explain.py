@@ -20,10 +20,14 @@ from cloudkitty.api.v2 import parameters
 from cloudkitty.api.v2 import resource
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import rule_sets
+from cloudkitty.db import scopes
 from cloudkitty.rating import explanation
 from cloudkitty.rating import records
 from cloudkitty.rating.hashmap import pricing
 from cloudkitty.rating.hashmap import reasons
+
+#: How often one looks again when the scope was changed meanwhile: point and rule set have to be of one moment.
+ATTEMPTS = 3
 
 
 class NoPoint(errors.NotFound):
@@ -63,15 +67,24 @@ def explain(
             return {'total': 0, 'results': []}
     if scope_id is None:
         raise errors.BadRequest('scope_id is missing.')
-    second = period.to_epoch(begin)
-    points = found.storage.points_at(scope_id, metric, second, wanted)
+    for _ in range(ATTEMPTS):
+        mark = scopes.read_mark(found.database, scope_id)
+        answer = _explain(scope_id, metric, period.to_epoch(begin), wanted, offset, limit)
+        if scopes.read_mark(found.database, scope_id) == mark:
+            break
+    return answer
+
+
+def _explain(scope_id: str, metric: str, begin: int, wanted: dict[str, str], offset: int, limit: int) -> dict[str, Any]:
+    found = rest.deployment()
+    points = found.storage.points_at(scope_id, metric, begin, wanted)
     if not points:
         raise NoPoint
     explainer = explanation.Explainer(
         found.database,
         found.chains.jail,
-        ledger.list_runs(found.database, [scope_id], second, second + 1),
-        lambda: found.storage.quantities([scope_id], None, second, second + 1, priced=True),
+        ledger.list_runs(found.database, [scope_id], begin, begin + 1),
+        lambda: found.storage.quantities([scope_id], None, begin, begin + 1, priced=True),
     )
     page = points[offset : offset + limit]
     explained = [(point, explainer.explain(point)) for point in page]
