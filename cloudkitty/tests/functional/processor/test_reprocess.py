@@ -19,6 +19,7 @@ from cloudkitty.db import reprocessings
 from cloudkitty.db import scope_rows
 from cloudkitty.storage import reset
 from cloudkitty.storage.sqlalchemy import models
+from cloudkitty.storage.v1 import driver as v1
 from cloudkitty.tests import samples
 from cloudkitty.tests.functional.processor import deployment
 from cloudkitty.tests.functional.processor import test_scripts
@@ -535,3 +536,20 @@ def test_odd_ids_are_nobodys(cloud, scope_id):
         cloud.schedule(0, 1, scope_id)
     with pytest.raises(errors.ScopeNotFound):
         scope_rows.change(cloud.database, scope_id, {}, False)
+
+
+def test_table_of_old_is_reprocessed_too(database):
+    found = rated(deployment.Deployment(database, 'a', 'b', driver_class=v1.SQLAlchemyStorage), 3)
+    found.source.quantities['a', 'cpu'] = 10
+    found.schedule(1, 2, 'a')
+    found.make_reprocessor().run_pass()
+    assert found.tasks()[0].is_finished
+    assert found.bill('a') == 4 * 3 + 2 * 2 + 2 * 20
+    assert len(found.points()) == 16
+    # Rows are rounded: nothing is rated again from them.
+    found.set_cost('cpu', 3)
+    found.schedule(0, 0, 'a', recollect=False)
+    found.source.batches.clear()
+    found.make_reprocessor().run_pass()
+    assert len(found.source.batches) == 1
+    assert found.bill('a') == 4 * 3 + 1 * 2 + 2 * 20 + 1 * 30
