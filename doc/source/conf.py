@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """How the documentation is built; options and policy rules come from the code."""
 
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / 'ext'))
+
 extensions = [
+    'openapi',
     'openstackdocstheme',
     'oslo_config.sphinxconfiggen',
     'oslo_config.sphinxext',
