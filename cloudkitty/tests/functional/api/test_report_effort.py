@@ -12,7 +12,7 @@ from cloudkitty.tests import effort
 from cloudkitty.tests import samples
 from cloudkitty.tests.functional.api.deployment import ask
 
-CLOUD = bulk.Cloud(scopes=6, resources=4)
+CLOUD = bulk.Cloud(scopes=12, resources=2)
 OWNER = CLOUD.scope_ids[2]
 JUNE = samples.JUNE // period.DAY
 BEGIN, END = samples.instant(samples.JUNE), samples.instant(samples.JUNE + 30 * period.DAY)
