@@ -150,7 +150,7 @@ class ReprocessingTask(Base):
     cancelled: orm.Mapped[bool] = orm.mapped_column(sqlalchemy.Boolean)
     open: orm.Mapped[bool] = orm.mapped_column(sqlalchemy.Boolean)
     last_done: orm.Mapped[int | None] = orm.mapped_column(sqlalchemy.BigInteger)
-    actor: orm.Mapped[str | None] = orm.mapped_column(types.exact_string(255))
+    actor: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
     since: orm.Mapped[int | None] = orm.mapped_column(sqlalchemy.BigInteger)
     attempts: orm.Mapped[int] = orm.mapped_column(sqlalchemy.Integer)
     next_attempt: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)

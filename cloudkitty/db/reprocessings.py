@@ -82,7 +82,8 @@ def schedule(
         ]
         session.add_all(rows)
         session.flush()
-        statements.insert(session, Details, [_details(row.id, recollect, actor) for row in rows])
+        # Servers may give an id once more whose schedule somebody deleted.
+        statements.upsert(session, Details, [_details(row.id, recollect, actor) for row in rows])
 
     database.repeat(run, once=True)
 
@@ -214,9 +215,7 @@ def cancel(
         # Locked, they are as a commit in between left them.
         tasks = [item for item in _lock(session, found) if not item.task.is_finished]
         for item in tasks:
-            item.details.last_done = item.task.current
-            item.details.cancelled, item.details.open, item.details.error = True, False, None
-            item.schedule.current_reprocess_time = item.schedule.end_reprocess_time
+            _end(item)
         return [item.task.id for item in tasks]
 
     ended = database.repeat(run)
@@ -226,6 +225,12 @@ def cancel(
             for part in statements.chunks(ended)
             for task in _read(session, _select().where(Schedule.id.in_(part)).order_by(Schedule.id))
         ]
+
+
+def _end(item: '_Locked') -> None:
+    item.details.last_done = item.task.current
+    item.details.cancelled, item.details.open, item.details.error = True, False, None
+    item.schedule.current_reprocess_time = item.schedule.end_reprocess_time
 
 
 def lock(session: orm.Session, steps: Iterable[reprocessing.Progress]) -> set[int]:
@@ -249,7 +254,7 @@ def advance(session: orm.Session, steps: Sequence[reprocessing.Progress]) -> Non
         else:
             item.details.last_done = step.after
             item.details.open = step.after < item.task.last
-        _set_trouble(item.details, step.trouble)
+        _set_trouble(item.details, step.trouble if step.after < item.task.last else None)
         kept += [
             {
                 'task_id': step.task_id,
@@ -261,7 +266,23 @@ def advance(session: orm.Session, steps: Sequence[reprocessing.Progress]) -> Non
             for left in step.kept
         ]
     session.flush()
+    _extend(session, kept)
     statements.upsert(session, KeptRow, sorted(kept, key=lambda row: (row['task_id'], row['metric'], row['begin'])))
+
+
+def _extend(session: orm.Session, kept: Sequence[dict[str, Any]]) -> None:
+    """Have stretches of *kept* begin where those begin that are there, end where they begin and say the same."""
+    if not kept:
+        return
+    before: dict[tuple[int, str, int, str], int] = {}
+    for part in statements.chunks(sorted({row['task_id'] for row in kept})):
+        query = sqlalchemy.select(KeptRow).where(
+            KeptRow.task_id.in_(part), KeptRow.end.in_({row['begin'] for row in kept})
+        )
+        before.update(((row.task_id, row.metric, row.end, row.error), row.begin) for row in session.scalars(query))
+    for row in kept:
+        key = (row['task_id'], row['metric'], row['begin'], row['error'])
+        row['begin'] = before.get(key, row['begin'])
 
 
 def note(database: engine.Database, troubles: Mapping[int, reprocessing.Trouble]) -> None:
@@ -276,18 +297,17 @@ def note(database: engine.Database, troubles: Mapping[int, reprocessing.Trouble]
         database.repeat(run)
 
 
-def finish(database: engine.Database, task_ids: Iterable[int]) -> None:
-    """Say of tasks that nothing is left of them."""
+def refuse(database: engine.Database, reasons: Mapping[int, str]) -> None:
+    """End tasks, by id, that cannot go on, and say why; what is done of them stays."""
 
     def run(session: orm.Session) -> None:
-        steps = [
-            reprocessing.Progress(item.task.id, item.task.current, item.task.last)
-            for item in _lock(session, task_ids)
-            if not item.task.is_finished
-        ]
-        advance(session, steps)
+        for item in _lock(session, reasons):
+            if not item.task.is_finished:
+                _end(item)
+                item.details.error = types.clean(reasons[item.task.id][:_LONGEST_ERROR])
 
-    database.repeat(run)
+    if reasons:
+        database.repeat(run)
 
 
 def _select() -> Any:
@@ -299,7 +319,7 @@ def _is_unfinished() -> Any:
         Schedule.current_reprocess_time.is_(None)
         | (Schedule.current_reprocess_time < Schedule.end_reprocess_time)
         | (Details.open == sqlalchemy.true())
-    )
+    ) & (Details.cancelled.is_(None) | (Details.cancelled == sqlalchemy.false()))
 
 
 def _of_scopes(database: engine.Database, scope_ids: Iterable[str]) -> Any:
@@ -324,17 +344,18 @@ def _lock(session: orm.Session, task_ids: Iterable[int]) -> list[_Locked]:
     """Lock the schedules of these tasks, those that exist, in the order of their ids."""
     result = []
     for part in statements.chunks(sorted(set(task_ids))):
-        query = _select().where(Schedule.id.in_(part)).order_by(Schedule.id)
-        rows = session.execute(
-            query.with_for_update(of=Schedule).execution_options(populate_existing=True, autoflush=False)
-        )
-        for row, details in rows.all():
+        mine = Schedule.id.in_(part)
+        session.execute(sqlalchemy.select(Schedule.id).where(mine).order_by(Schedule.id).with_for_update())
+        # A statement of its own: PostgreSQL shows the one that waited for the lock what was there before.
+        query = _select().where(mine).order_by(Schedule.id).execution_options(populate_existing=True)
+        for row, details in session.execute(query).all():
             task = _to_task(row, details)
             if details is None:
                 # Another release scheduled it.
                 details = Details(**_details(task.id))
                 session.add(details)
             result.append(_Locked(task, row, details))
+    session.flush()
     return result
 
 

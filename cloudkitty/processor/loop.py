@@ -2,6 +2,7 @@
 """What keeps a worker working: pass after pass, whatever fails, until it is told to stop."""
 
 import abc
+from collections.abc import Callable
 import threading
 
 from oslo_db import exception as db_exc
@@ -19,16 +20,34 @@ class Loop(abc.ABC):
     """Runs passes.
 
     :param share: joined at the start, left at the end.
+    :param check: called before the first pass until it raises nothing: what has to be known before anything is rated.
+    :param chore: called between passes, now and then.
     """
 
     #: Seconds after a pass or a batch that failed altogether; doubled each time, up to the longest.
     FIRST_PAUSE = 5
     LONGEST_PAUSE = 60
 
-    def __init__(self, share: partition.Everything) -> None:
+    def __init__(
+        self,
+        share: partition.Everything,
+        check: Callable[[], None] | None = None,
+        chore: Callable[[], None] | None = None,
+    ) -> None:
         self._share = share
+        self._check = check
+        self._chore = chore
         self._stopping = threading.Event()
         self._wake = threading.Event()
+
+    def _check_once(self) -> None:
+        if self._check is not None:
+            self._check()
+            self._check = None
+
+    def _do_chore(self) -> None:
+        if self._chore is not None:
+            self._chore()
 
     @abc.abstractmethod
     def run_pass(self) -> float:

@@ -73,7 +73,12 @@ class _Step:
 
 
 class Line:
-    """Works on one job after the other; the parameters are those of :class:`cloudkitty.processor.pipeline.Pipeline`."""
+    """Works on one job after the other.
+
+    The parameters are those of :class:`cloudkitty.processor.pipeline.Pipeline`.
+
+    :param most_points: how many stored points one step prices, unless a period of a scope has more.
+    """
 
     def __init__(
         self,
@@ -87,7 +92,9 @@ class Line:
         clock: Callable[[], datetime.datetime],
         pause: Callable[[], None] | None = None,
         causes: pipeline.Causes | None = None,
+        most_points: int = 150_000,
     ) -> None:
+        self._most_points = most_points
         self._database = database
         self._collector = collector
         self._chains = chains
@@ -106,7 +113,10 @@ class Line:
         tasks = {task.scope_id: task for task in job.tasks}
         end = job.begin + job.count * self._length
         chain = self._chains.get()
-        past = mend.Past(ledger.list_runs(self._database, states, job.begin, end))
+        runs = ledger.list_runs(self._database, states, job.begin, end)
+        if not job.recollect:
+            job = self._shorten(job, runs)
+        past = mend.Past(runs)
         found = self._find(job, tuple(states), past)
         self._causes.warn(found.troubles)
         batch = found.batch
@@ -117,15 +127,27 @@ class Line:
             for scope_id in batch.scope_ids
         }
         found = pipeline.cut(found, {scope_id: step.end for scope_id, step in steps.items()})
-        whole = chain.sees_whole_frames(batch.begin, batch.end)
-        self._spread(batch, past, came, steps, whole)
+        whole = {begin for begin in batch.begins if chain.sees_whole_frames(begin, begin + self._length)}
+        self._spread(job, batch, past, came, steps, whole)
         kept = {cell for step in steps.values() for cell in step.kept}
         columns = mend.keep(found.columns, lambda cell: cell not in kept)
         rated = chain.price(usage.Usage(batch, columns, []), self._pause)
-        self._keep_priced(rated, batch, past, steps, whole)
-        outcome = self._write(job, states, tasks, batch, past, found, rated, steps, whole, now)
-        self._note(tasks, steps, outcome.dropped, now)
+        self._keep_priced(rated, past, steps, whole)
+        outcome = self._write(job, states, tasks, batch, past, found, rated, steps, now)
+        self._note(tasks, steps, batch.begin, outcome.dropped, now)
         return outcome
+
+    def _shorten(self, job: Job, runs: Sequence[coverage.Run]) -> Job:
+        """Return *job* with as many periods as memory allows for: quantities that are stored come all at once."""
+        end = job.begin + job.count * self._length
+        spans = [
+            storage_base.Span(run.scope_id, run.metric, max(run.begin, job.begin), min(run.end, end)) for run in runs
+        ]
+        with self._database.reader() as session:
+            counts = self._storage.count(session, spans)
+        points = sum(found.points + found.skipped for found in counts if found is not None)
+        count = job.count * self._most_points // max(points, self._most_points)
+        return dataclasses.replace(job, count=max(1, count))
 
     def _find(self, job: Job, scope_ids: tuple[str, ...], past: mend.Past) -> usage.Usage:
         """Return the quantities to price: those of the source, or the stored ones where they are what it gave."""
@@ -187,7 +209,13 @@ class Line:
         return step
 
     def _spread(
-        self, batch: usage.Batch, past: mend.Past, came: Collection[Cell], steps: Mapping[str, _Step], whole: bool
+        self,
+        job: Job,
+        batch: usage.Batch,
+        past: mend.Past,
+        came: Collection[Cell],
+        steps: Mapping[str, _Step],
+        whole: Collection[int],
     ) -> None:
         """Have periods stay as they are of which nothing is left, or which only make sense as a whole."""
         filled = {(cell[0], cell[2]) for cell in came}
@@ -195,25 +223,23 @@ class Line:
             for begin in range(batch.begin, step.end, self._length):
                 before = past.at(scope_id, begin)
                 content = [name for name, run in before.items() if run.status not in _WITHOUT_POINTS]
-                error = next((error for cell, error in step.kept.items() if whole and cell[2] == begin), None)
+                error = next((error for cell, error in step.kept.items() if begin in whole and cell[2] == begin), None)
                 if error is None and content and (scope_id, begin) not in filled:
                     error = GONE
+                if error is None and not job.recollect and past.is_altered(scope_id, begin):
+                    gone = [name for name in content if (scope_id, name, begin) not in came]
+                    error = 'The source no longer has metric %s.' % gone[0] if gone else None
                 if error is not None:
-                    for name in {*self._types, *before} if whole else content:
+                    for name in {*self._types, *before}:
                         step.kept.setdefault((scope_id, name, begin), error)
 
     def _keep_priced(
-        self,
-        rated: usage.Rated,
-        batch: usage.Batch,
-        past: mend.Past,
-        steps: Mapping[str, _Step],
-        whole: bool,
+        self, rated: usage.Rated, past: mend.Past, steps: Mapping[str, _Step], whole: Collection[int]
     ) -> None:
         """Have prices stay where there are none in their place."""
         for cell, trouble in pipeline.troubled_cells(rated.troubles, self._length).items():
             before = past.at(cell[0], cell[2])
-            names = {*before, *self._types, cell[1]} if whole else {cell[1]}
+            names = {*before, *self._types, cell[1]} if cell[2] in whole else {cell[1]}
             if any(name in before and before[name].status in _PRICED for name in names):
                 for name in names:
                     steps[cell[0]].kept.setdefault((cell[0], name, cell[2]), trouble.error)
@@ -228,7 +254,6 @@ class Line:
         found: usage.Usage,
         rated: usage.Rated,
         steps: Mapping[str, _Step],
-        whole: bool,
         now: int,
     ) -> pipeline.Outcome:
         moving = {scope_id: step for scope_id, step in steps.items() if step.end > batch.begin}
@@ -236,7 +261,7 @@ class Line:
         held = frozenset(steps) - frozenset(moving)
         if not moving:
             return pipeline.Outcome(frozenset(), frozenset(), held, left)
-        runs = self._runs(job, batch, past, found, rated, moving, whole)
+        runs = self._runs(job, batch, past, found, rated, moving)
         written = {(run.scope_id, run.metric, run.begin) for run in runs}
         columns = mend.keep(rated.columns, lambda cell: cell in written)
         failures = self._failures(batch, rated, runs, now)
@@ -272,23 +297,25 @@ class Line:
         found: usage.Usage,
         rated: usage.Rated,
         moving: Mapping[str, _Step],
-        whole: bool,
     ) -> list[coverage.Run]:
-        """Return the coverage of the cells to write."""
+        """Return the coverage of the cells to write.
+
+        What is collected again is what today's metrics and rules make of the period: metrics that are no longer there
+        become empty. Otherwise it is what was stored, and what modules add to it.
+        """
         filled = pipeline.filled_cells(rated)
         troubles = pipeline.troubled_cells([*found.troubles, *rated.troubles], self._length)
         added: dict[tuple[str, int], set[str]] = {}
-        for scope_id, name, begin in filled:
+        for scope_id, name, begin in filled | _cells(found.columns):
             added.setdefault((scope_id, begin), set()).add(name)
         runs = []
         for scope_id, step in moving.items():
             for begin in range(batch.begin, step.end, self._length):
                 before = past.at(scope_id, begin)
                 is_collected = job.recollect or past.is_altered(scope_id, begin)
-                names = added.get((scope_id, begin), set()) | (self._types if is_collected else set())
-                if whole:
-                    # What a module put there without there being such a metric.
-                    names = names | {name for name, run in before.items() if run.altered}
+                names = added.get((scope_id, begin), set())
+                if is_collected:
+                    names = {*names, *self._types, *before}
                 for name in sorted(names):
                     cell = (scope_id, name, begin)
                     if cell in step.kept:
@@ -340,13 +367,22 @@ class Line:
         )
 
     def _note(
-        self, tasks: Mapping[str, reprocessing.Task], steps: Mapping[str, _Step], dropped: Collection[str], now: int
+        self,
+        tasks: Mapping[str, reprocessing.Task],
+        steps: Mapping[str, _Step],
+        first: int,
+        dropped: Collection[str],
+        now: int,
     ) -> None:
-        troubles = {
-            tasks[scope_id].id: fail(tasks[scope_id], step.holding, self._patience, now)
-            for scope_id, step in steps.items()
-            if step.holding is not None and scope_id not in dropped
-        }
+        troubles = {}
+        for scope_id, step in steps.items():
+            if step.holding is None or scope_id in dropped:
+                continue
+            task = tasks[scope_id]
+            if step.end > first:
+                # It got on: this is another period's trouble.
+                task = dataclasses.replace(task, trouble=None)
+            troubles[task.id] = fail(task, step.holding, self._patience, now)
         reprocessings.note(self._database, troubles)
 
     def _log(

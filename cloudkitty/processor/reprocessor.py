@@ -7,6 +7,7 @@ Live rating goes first: a scope of which a period is due is left alone for a whi
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
+import dataclasses
 import datetime
 
 from oslo_log import log
@@ -15,15 +16,16 @@ from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import reprocessing
 from cloudkitty import scope
+from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import reprocessings
 from cloudkitty.db import scopes
 from cloudkitty.processor import loop
+from cloudkitty.processor import mend
 from cloudkitty.processor import partition
 from cloudkitty.processor import pipeline
 from cloudkitty.processor import planner
 from cloudkitty.processor import reprocess
-from cloudkitty.storage import base as storage_base
 
 LOG = log.getLogger(__name__)
 
@@ -32,17 +34,23 @@ Pairs = list[tuple[reprocessing.Task, scope.State]]
 
 
 def plan(
-    pairs: Iterable[tuple[reprocessing.Task, scope.State]], length: int, limits: planner.Limits
+    pairs: Iterable[tuple[reprocessing.Task, scope.State]],
+    length: int,
+    limits: planner.Limits,
+    alone: Collection[str] = (),
 ) -> list[reprocess.Job]:
     """Return the jobs that rate the next periods of tasks, oldest task first.
 
     :param length: of a period, in seconds.
+    :param alone: scopes to plan by themselves, one period at a time.
     """
-    groups: dict[tuple[int, int, bool, str, str | None], Pairs] = {}
+    groups: dict[tuple[int, int, bool, str, str | None, str], Pairs] = {}
     for task, state in pairs:
         begin = task.next_begin(length)
         last = min(task.last, period.to_epoch(state.last_processed))
-        key = (begin, (last - begin) // length + 1, task.recollect, task.reason, task.actor)
+        lonely = task.scope_id in alone
+        count = 1 if lonely else (last - begin) // length + 1
+        key = (begin, count, task.recollect, task.reason, task.actor, task.scope_id if lonely else '')
         groups.setdefault(key, []).append((task, state))
     jobs = []
     for (begin, count, *_), members in groups.items():
@@ -55,49 +63,48 @@ def plan(
 class Reprocessor(loop.Loop):
     """Works on the tasks of its share of the scopes.
 
-    :param history: seconds for which what was replaced is kept; None: for ever.
     :param clock: returns the present instant.
+    :param check: called before the first pass until it raises nothing: what has to be known before anything is rated.
     """
 
     #: Seconds between two looks for tasks.
     POLL = 10
     #: Seconds for which live rating has a scope to itself after a step, if a period of it is due.
     COURTESY = 60
-    #: Seconds between two looks for old history.
-    TIDYING = 3600
+    #: After so many steps in vain a scope is taken by itself, one period at a time.
+    ALONE = 2
 
     def __init__(
         self,
         database: engine.Database,
         line: reprocess.Line,
-        storage: storage_base.BaseStorage,
         share: partition.Everything,
         identity: scopes.Identity,
         schedule: planner.Schedule,
         limits: planner.Limits,
         patience: pipeline.Patience,
         clock: Callable[[], datetime.datetime],
-        history: int | None = None,
+        check: Callable[[], None] | None = None,
+        chore: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(share)
+        super().__init__(share, check, chore)
         self._database = database
         self._line = line
-        self._storage = storage
         self._identity = identity
         self._schedule = schedule
         self._limits = limits
         self._patience = patience
         self._clock = clock
-        self._history = history
         self._stepped: dict[str, int] = {}
+        self._drops: dict[str, int] = {}
         self._idle: set[int] = set()
-        self._tidied_at: int | None = None
 
     def run_pass(self) -> float:
         """Work on what there is; return the seconds until the next look."""
+        self._check_once()
         while not self._stopping.is_set() and self._run_round():
-            pass
-        self._tidy()
+            self._do_chore()
+        self._do_chore()
         return self.POLL
 
     def _run_round(self) -> bool:
@@ -109,7 +116,8 @@ class Reprocessor(loop.Loop):
         with self._share.claim({state.scope.id for _, state in pairs}) as mine:
             # What others did until it was claimed.
             pairs = [pair for pair in self._find() if pair[1].scope.id in mine]
-            for job in plan(pairs, self._schedule.length, self._limits):
+            alone = {scope_id for scope_id, count in self._drops.items() if count >= self.ALONE}
+            for job in plan(pairs, self._schedule.length, self._limits, alone):
                 if self._stopping.is_set() or self._share.has_changed():
                     break
                 went_on = self._step(job) or went_on
@@ -117,6 +125,7 @@ class Reprocessor(loop.Loop):
 
     def _step(self, job: reprocess.Job) -> bool:
         now = period.to_epoch(self._clock())
+        ids = [task.scope_id for task in job.tasks]
         try:
             outcome = self._line.run(job)
         except (*engine.AWAY, errors.ConfigurationError):
@@ -125,17 +134,43 @@ class Reprocessor(loop.Loop):
             # One job must not keep the others from being worked on.
             problem = error
         else:
-            self._stepped.update(dict.fromkeys(outcome.committed, now))
-            return bool(outcome.committed or outcome.dropped or outcome.left)
-        self._postpone(job, problem, now)
-        return False
+            self._stepped.update(dict.fromkeys([*outcome.committed, *outcome.dropped], now))
+            for scope_id in outcome.dropped:
+                self._drops[scope_id] = self._drops.get(scope_id, 0) + 1
+            for scope_id in outcome.committed:
+                self._drops.pop(scope_id, None)
+            return bool(outcome.committed or outcome.left)
+        if not isinstance(problem, errors.Conflict):
+            self._drops.update({scope_id: self._drops.get(scope_id, 0) + 1 for scope_id in ids})
+            self._postpone(job, problem, now)
+            return False
+        if len(ids) > 1:
+            # By itself, the scope is found that it is about.
+            self._drops.update(dict.fromkeys(ids, self.ALONE))
+        else:
+            self._refuse(job.tasks, str(problem))
+        return True
+
+    def _refuse(self, tasks: Collection[reprocessing.Task], reason: str) -> None:
+        """End tasks that nothing can be done about."""
+        if tasks:
+            reprocessings.refuse(self._database, {task.id: reason for task in tasks})
+            LOG.warning(
+                '%d tasks of reprocessing are cancelled (scope %s, ...): %s',
+                len(tasks),
+                next(task.scope_id for task in tasks),
+                reason,
+            )
 
     def _postpone(self, job: reprocess.Job, error: Exception, now: int) -> None:
         text = str(error) if isinstance(error, errors.CloudKittyError) else '%s: %s' % (type(error).__name__, error)
         text = ' '.join(text.split())
-        reprocessings.note(
-            self._database, {task.id: reprocess.fail(task, text, self._patience, now) for task in job.tasks}
-        )
+        # The source is waited for from its own first failure on.
+        troubles = {
+            task.id: dataclasses.replace(reprocess.fail(task, text, self._patience, now), since=now)
+            for task in job.tasks
+        }
+        reprocessings.note(self._database, troubles)
         LOG.error(
             '%s: reprocessing of %d scopes (%s, ...) failed and is tried again later.',
             period.from_epoch(job.begin),
@@ -147,28 +182,46 @@ class Reprocessor(loop.Loop):
     def _find(self) -> Pairs:
         """Return the tasks to work on now, one a scope, and the states of their scopes."""
         now = period.to_epoch(self._clock())
-        tasks: dict[str, reprocessing.Task] = {}
-        for task in reprocessings.list_unfinished(self._database):
-            tasks.setdefault(task.scope_id, task)
-        if not tasks:
+        unfinished = reprocessings.list_unfinished(self._database)
+        if not unfinished:
             return []
+        ids = {task.scope_id for task in unfinished}
         states = {
-            state.scope.id: state
-            for state in scopes.list_states(self._database, self._identity, ids=tasks, active=True)
+            state.scope.id: state for state in scopes.list_states(self._database, self._identity, ids=ids, active=True)
         }
-        self._say_idle([task for task in tasks.values() if task.scope_id not in states])
-        result = []
+        self._say_idle([task for task in unfinished if task.scope_id not in states])
+        result: dict[str, tuple[reprocessing.Task, scope.State]] = {}
         overtaken = []
-        for task in tasks.values():
+        for task in unfinished:
             state = states.get(task.scope_id)
-            if state is None:
+            if state is None or task.scope_id in result:
                 continue
-            if task.next_begin(self._schedule.length) > period.to_epoch(state.last_processed):
+            if not self._is_on_grid(task, state):
                 overtaken.append(task)
             elif not self._has_to_wait(task, state, now):
-                result.append((task, state))
-        self._finish(overtaken)
-        return result
+                result[task.scope_id] = (task, state)
+        self._end(overtaken)
+        return list(result.values())
+
+    def _is_on_grid(self, task: reprocessing.Task, state: scope.State) -> bool:
+        """Return whether the next period of *task* is one of the scope's that are rated."""
+        begin, clock = task.next_begin(self._schedule.length), period.to_epoch(state.last_processed)
+        return begin <= clock and (clock - begin) % self._schedule.length == 0
+
+    def _end(self, tasks: Collection[reprocessing.Task]) -> None:
+        """End tasks of which nothing is left to do here: their scopes were set back, or have other periods now."""
+        if not tasks:
+            return
+        length = self._schedule.length
+        begins = [task.next_begin(length) for task in tasks]
+        runs = ledger.list_runs(self._database, {task.scope_id for task in tasks}, min(begins), max(begins) + length)
+        past = mend.Past(runs)
+        there = [task for task in tasks if past.at(task.scope_id, task.next_begin(length))]
+        self._refuse(there, 'What is left of it does not consist of periods of %d s, as they are now.' % length)
+        self._refuse(
+            [task for task in tasks if task not in there],
+            'The scope was set back to before what is left of it, which is rated anew from there.',
+        )
 
     def _has_to_wait(self, task: reprocessing.Task, state: scope.State, now: int) -> bool:
         if task.trouble is not None and now < task.trouble.next_attempt <= now + self._patience.longest_pause:
@@ -176,16 +229,10 @@ class Reprocessor(loop.Loop):
         stepped = self._stepped.get(task.scope_id)
         if stepped is None or not stepped <= now < stepped + self.COURTESY:
             return False
-        return bool(self._schedule.count_due(self._schedule.next_begin(state), self._clock()))
-
-    def _finish(self, tasks: Collection[reprocessing.Task]) -> None:
-        """End tasks whose scopes were set back before what is left of them: that is rated anew anyway."""
-        if tasks:
-            reprocessings.finish(self._database, [task.id for task in tasks])
-            LOG.info(
-                '%d tasks of reprocessing are finished: their scopes were reset, and are rated anew from there.',
-                len(tasks),
-            )
+        begin = self._schedule.next_begin(state)
+        if state.gone_since is not None and begin >= period.to_epoch(state.gone_since):
+            return False
+        return bool(self._schedule.count_due(begin, self._clock()))
 
     def _say_idle(self, tasks: Collection[reprocessing.Task]) -> None:
         """Say once of each task that nobody works on it."""
@@ -197,12 +244,3 @@ class Reprocessor(loop.Loop):
                 len(fresh),
                 next(task.scope_id for task in tasks if task.id in fresh),
             )
-
-    def _tidy(self) -> None:
-        now = period.to_epoch(self._clock())
-        if self._history is None or (self._tidied_at is not None and 0 <= now - self._tidied_at < self.TIDYING):
-            return
-        self._tidied_at = now
-        count = self._storage.forget_history(period.from_epoch(now - self._history))
-        if count:
-            LOG.info('%d entries of the history are older than [storage] history_days and gone.', count)

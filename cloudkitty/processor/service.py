@@ -40,6 +40,7 @@ from cloudkitty.processor import repair
 from cloudkitty.processor import reprocess
 from cloudkitty.processor import reprocessor
 from cloudkitty.processor import rpc
+from cloudkitty.processor import tidy
 from cloudkitty.processor import worker
 from cloudkitty.rating import chain
 from cloudkitty.rating import quotes
@@ -156,29 +157,45 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
         clock,
         check,
         store.longest_scope_id,
+        _make_chore(conf, store, clock),
     )
     return made, chains
 
 
-def make_reprocessor(conf, database, metrics, executor, clock=now, share=None, pause=None):
+def _make_chore(conf, store, clock) -> tidy.Tidy:
+    days = conf.storage.history_days
+    return tidy.Tidy(store, None if days is None else days * period.DAY, clock)
+
+
+def make_reprocessor(conf, database, metrics, executor, clock=now, share=None, pause=None, check=None):
     """Return a worker that reprocesses; the parameters are those of :func:`make_worker`."""
     length = conf.collect.period
     store = storage.from_options(conf, database)
     chains = chain.Cache(database, conf, skips=skips.from_options(conf, metrics.metrics))
     source = collector.load(conf, metrics, executor)
     patience = pipeline.Patience(hold=conf.orchestrator.hold_max * length)
-    days = conf.storage.history_days
     return reprocessor.Reprocessor(
         database,
-        reprocess.Line(database, source, chains, store, metrics.metrics, length, patience, clock, pause),
-        store,
+        reprocess.Line(
+            database,
+            source,
+            chains,
+            store,
+            metrics.metrics,
+            length,
+            patience,
+            clock,
+            pause,
+            most_points=conf.orchestrator.max_granules,
+        ),
         share or partition.Everything(),
         _identity(conf),
         planner.Schedule(length, conf.collect.wait_periods),
         _limits(conf, metrics),
         patience,
         clock,
-        None if days is None else days * period.DAY,
+        check,
+        _make_chore(conf, store, clock),
     )
 
 
@@ -355,4 +372,5 @@ class ReprocessingService(RatingService):
             self._executor,
             share=self._make_share(conf),
             pause=self._pause,
+            check=None if self._is_checked else lambda: _look_at_database(conf, database),
         )

@@ -47,6 +47,7 @@ class Worker(loop.Loop):
     :param zone: of the month in which a new scope starts.
     :param clock: returns the present instant.
     :param check: called before the first pass until it raises nothing: what has to be known before anything is rated.
+    :param chore: called before every pass.
     :param longest_id: characters of a scope's id that the storage has room for.
     """
 
@@ -75,8 +76,9 @@ class Worker(loop.Loop):
         clock: Callable[[], datetime.datetime],
         check: Callable[[], None] | None = None,
         longest_id: int = LONGEST_ID,
+        chore: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(share)
+        super().__init__(share, check, chore)
         self._database = database
         self._fetcher = fetcher
         self._line = line
@@ -86,7 +88,6 @@ class Worker(loop.Loop):
         self._limits = limits
         self._zone = zone
         self._clock = clock
-        self._check = check
         self._longest_id = longest_id
         self._listed: list[str] | None = None
         self._listed_at: datetime.datetime | None = None
@@ -100,9 +101,8 @@ class Worker(loop.Loop):
 
     def run_pass(self) -> float:
         """Rate and mend what is due; return the seconds until something is due next, at most the longest sleep."""
-        if self._check is not None:
-            self._check()
-            self._check = None
+        self._check_once()
+        self._do_chore()
         if not self._find_scopes():
             self._in_vain += 1
             return min(self.FIRST_PAUSE * 2 ** min(self._in_vain - 1, 10), self.LONGEST_PAUSE)

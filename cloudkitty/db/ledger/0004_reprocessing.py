@@ -19,7 +19,7 @@ def upgrade():
             sqlalchemy.Column('cancelled', sqlalchemy.Boolean, nullable=False),
             sqlalchemy.Column('open', sqlalchemy.Boolean, nullable=False),
             sqlalchemy.Column('last_done', sqlalchemy.BigInteger),
-            sqlalchemy.Column('actor', types.exact_string(255)),
+            sqlalchemy.Column('actor', types.long_text()),
             sqlalchemy.Column('since', sqlalchemy.BigInteger),
             sqlalchemy.Column('attempts', sqlalchemy.Integer, nullable=False),
             sqlalchemy.Column('next_attempt', sqlalchemy.BigInteger, nullable=False),

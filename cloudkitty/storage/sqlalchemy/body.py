@@ -53,6 +53,16 @@ class Cell(NamedTuple):
     skipped: int
 
 
+def reach(text: str) -> int:
+    """Return when the last of the points or cells of a body ends, in seconds from the begin of its day."""
+    result = 0
+    for stretch in filter(None, text.split(';')):
+        place, length, _ = stretch.split(' ', 2)
+        offset, _, count = place.partition('x')
+        result = max(result, int(offset) + int(count or 1) * int(length))
+    return result
+
+
 def join(points: Iterable[Point]) -> list[Stretch]:
     """Return *points*, which must be sorted by offset, in as few stretches as they make."""
     return [Stretch(first, count, *values) for first, count, values in _stretches(points)]

@@ -33,11 +33,13 @@ from cloudkitty.db import engine
 from cloudkitty.db import pushes
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
+from cloudkitty.db import types
 from cloudkitty.storage import base
 from cloudkitty.storage import transaction
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.sqlalchemy import models
+from cloudkitty.storage.sqlalchemy import windows
 
 LOG = log.getLogger(__name__)
 
@@ -65,6 +67,8 @@ class Edit:
     :ivar first_day, last_day: the days that *takes_out* may concern.
     :ivar appends: collected points may join those that a cell holds already.
     :ivar tasks: guard id to the task of reprocessing that does it; what it takes out has to be whole periods.
+    :ivar spans: the stretches that tasks write, by guard id and metric.
+    :ivar starts: guard ids of those tasks for which this is the first step.
     :ivar grid: the begin of one of those periods, epoch second.
     :ivar keeps_history: what is taken out goes to the history.
     """
@@ -81,6 +85,8 @@ class Edit:
     who: str | None = None
     appends: bool = False
     tasks: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    spans: Mapping[tuple[int, str], Sequence[tuple[int, int]]] = dataclasses.field(default_factory=dict)
+    starts: frozenset[int] = frozenset()
     grid: int = 0
     keeps_history: bool = True
 
@@ -176,7 +182,7 @@ def erase(
         first_day=begin // period.DAY,
         last_day=(end - 1) // period.DAY,
         cause='deleted',
-        who=who,
+        who=None if who is None else types.clean(who)[: types.LONGEST_NAME],
         keeps_history=keeps_history,
     )
     edit_days(session, edit)
@@ -196,13 +202,13 @@ def to_edit(
     """
     skipped = {key: count for key, count in commit.skipped.items() if key[0] in guards}
     edit = Edit(guards, columns, ids, skipped, commit.length)
-    windows = [(change.begin, change.end) for change in commit.changes if change.state.scope.id in guards]
+    changed = [(change.begin, change.end) for change in commit.changes if change.state.scope.id in guards]
     cells = collections.defaultdict(list)
     for run in commit.runs:
         if run.scope_id in guards:
             cells[guards[run.scope_id], run.metric].append((run.begin, run.end))
-    edit.first_day = min(begin for begin, _ in windows) // period.DAY
-    edit.last_day = (max(end for _, end in windows) - 1) // period.DAY
+    edit.first_day = min(begin for begin, _ in changed) // period.DAY
+    edit.last_day = (max(end for _, end in changed) - 1) // period.DAY
 
     def is_written(guard_id: int, metric: str, instant: int) -> bool:
         return any(begin <= instant < end for begin, end in cells.get((guard_id, metric), ()))
@@ -210,9 +216,13 @@ def to_edit(
     if commit.replace:
         edit.takes_out = is_written
         edit.cause = commit.cause or 'replaced'
-        edit.who = commit.who
+        edit.who = None if commit.who is None else types.clean(commit.who)[: types.LONGEST_NAME]
         edit.tasks = {guards[name]: step.task_id for name, step in commit.steps.items() if name in guards}
-        edit.grid = windows[0][0]
+        edit.spans = cells
+        edit.starts = frozenset(
+            guards[name] for name, step in commit.steps.items() if step.before is None and name in guards
+        )
+        edit.grid = changed[0][0]
         return edit
     moving = {change.state.scope.id for change in commit.changes if change.moves_clock}
     leftovers = collections.defaultdict(list)
@@ -401,6 +411,8 @@ def _merge_days(
     collected: dict[tuple[int, int], Any] = {}
     kept: dict[tuple[int, int], list[body.Point]] = {}
     replaced = []
+    if edit.starts:
+        _refuse_long(session, edit)
     if edit.takes_out is not None:
         for row in _list_collected(session, edit):
             key = (row.day, row.series_id)
@@ -410,9 +422,13 @@ def _merge_days(
             before = body.decode_points(row.body)
             if edit.tasks:
                 _refuse_parts(edit, row, before)
-            after = [point for point in before if not edit.takes_out(row.scope_id, row.metric, midnight + point.offset)]
-            if len(after) != len(before):
-                replaced.append(row)
+            after: list[body.Point] = []
+            out: list[body.Point] = []
+            for point in before:
+                goes = edit.takes_out(row.scope_id, row.metric, midnight + point.offset)
+                (out if goes else after).append(point)
+            if out:
+                replaced.append(_to_day_row(key, row.scope_id, body.join(out)))
                 kept[key] = after
     if replaced and edit.cause == IMPORTED:
         LOG.warning(
@@ -481,20 +497,41 @@ def _refuse_doubles(day: int, before: list[body.Point], added: list[body.Stretch
 
 def _refuse_parts(edit: Edit, row: Any, points: Iterable[body.Point]) -> None:
     """Refuse to replace anything but whole periods: what reaches over the edge of one would be lost, or paid twice."""
-    assert edit.takes_out is not None
+    spans = edit.spans.get((row.scope_id, row.metric), ())
     midnight = row.day * period.DAY
     for point in points:
         begin = midnight + point.offset
-        starts_inside = edit.takes_out(row.scope_id, row.metric, begin)
-        ends_inside = edit.takes_out(row.scope_id, row.metric, begin + point.length - 1)
-        if (starts_inside or ends_inside) and (
-            point.length != edit.length or not (starts_inside and ends_inside) or (begin - edit.grid) % edit.length
-        ):
-            raise errors.Conflict(
-                'Metric %s holds points from %s to %s, which is not one period of %d s: it cannot be rated anew period '
-                'by period.'
-                % (row.metric, period.from_epoch(begin), period.from_epoch(begin + point.length), edit.length)
-            )
+        end = begin + point.length
+        if not any(begin < stop and start < end for start, stop in spans):
+            continue
+        is_whole = point.length == edit.length and (begin - edit.grid) % edit.length == 0
+        if not is_whole or not any(start <= begin and end <= stop for start, stop in spans):
+            raise NoPeriod(row.metric, begin, end, edit.length)
+
+
+def _refuse_long(session: orm.Session, edit: Edit) -> None:
+    """Refuse what begins on a day before and reaches into what is written."""
+    first = min(start for spans in edit.spans.values() for start, _ in spans) if edit.spans else 0
+    for part in statements.chunks(sorted(edit.starts)):
+        query = sqlalchemy.select(ScopeDay.day, ScopeDay.scope_id, ScopeDay.metric, ScopeDay.body).where(
+            ScopeDay.scope_id.in_(part),
+            ScopeDay.day.in_(range((first - windows.LONGEST_FRAME) // period.DAY, edit.first_day)),
+            ScopeDay.origin == series.Origin.COLLECTED.value,
+        )
+        for row in session.execute(query):
+            end = row.day * period.DAY + body.reach(row.body)
+            if any(start < end for start, _ in edit.spans.get((row.scope_id, row.metric), ())):
+                raise NoPeriod(row.metric, row.day * period.DAY, end, edit.length)
+
+
+class NoPeriod(errors.Conflict):
+    """Something is stored that is no whole period."""
+
+    def __init__(self, metric: str, begin: int, end: int, length: int) -> None:
+        super().__init__(
+            'Metric %s holds points between %s and %s that are not of one period of %d s: they cannot be rated anew '
+            'period by period.' % (metric, period.from_epoch(begin), period.from_epoch(end), length)
+        )
 
 
 def _read_days(session: orm.Session, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Any]:
@@ -537,7 +574,8 @@ def _list_collected(session: orm.Session, edit: Edit) -> list[Any]:
     return result
 
 
-def _write_history(session: orm.Session, edit: Edit, rows: Sequence[Any]) -> None:
+def _write_history(session: orm.Session, edit: Edit, rows: Sequence[dict[str, Any]]) -> None:
+    """Write day rows of the points that are taken out."""
     if not rows or not edit.keeps_history:
         return
     now = datetime.datetime.now(period.UTC).replace(microsecond=0)
@@ -546,19 +584,13 @@ def _write_history(session: orm.Session, edit: Edit, rows: Sequence[Any]) -> Non
         models.RatedHistory,
         [
             {
-                'day': row.day,
-                'series_id': row.series_id,
-                'scope_id': row.scope_id,
-                'qty': row.qty,
-                'price': row.price,
-                'points': row.points,
-                'body': row.body,
+                **row,
                 'cause': edit.cause,
                 'who': edit.who,
                 'at': now,
-                'task_id': edit.tasks.get(row.scope_id),
+                'task_id': edit.tasks.get(row['scope_id']),
             }
-            for row in sorted(rows, key=lambda row: (row.day, row.series_id))
+            for row in sorted(rows, key=lambda row: (row['day'], row['series_id']))
         ],
     )
 

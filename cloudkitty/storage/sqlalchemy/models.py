@@ -90,7 +90,7 @@ class ScopeMonth(Base):
 
 
 class RatedHistory(Base):
-    """A day row that a correction replaced: why, by whom, when.
+    """The points of a day row that a correction took out: why, by whom, when.
 
     :ivar task_id: the reprocessing that replaced it.
     """

@@ -33,6 +33,7 @@ from cloudkitty.storage import base
 from cloudkitty.storage import transaction
 from cloudkitty.storage.sqlalchemy import commit as days
 from cloudkitty.storage.sqlalchemy import known
+from cloudkitty.storage.sqlalchemy import windows
 from cloudkitty.storage.v1 import models
 from cloudkitty.storage.v1 import reports
 from cloudkitty.storage.v1 import rows
@@ -275,6 +276,8 @@ def _find_replaced(
         min(change.begin for change in changes.values()),
         max(change.end for change in changes.values()),
     )
+    if commit.steps:
+        _refuse_parts(session, commit, guards, first, last)
     there = _find_rows(session, sorted(guards), first, last)
     if not there:
         return [], []
@@ -300,6 +303,27 @@ def _find_replaced(
             len({row.cell[0] for row in taken}),
         )
     return there, gone + taken
+
+
+def _refuse_parts(session: orm.Session, commit: base.Commit, guards: Mapping[str, int], first: int, last: int) -> None:
+    """Refuse to replace anything but whole periods, as :mod:`cloudkitty.storage.sqlalchemy.commit` does."""
+    spans = collections.defaultdict(list)
+    for run in commit.runs:
+        spans[run.scope_id, run.metric].append((run.begin, run.end))
+    for part in statements.chunks(sorted(guards)):
+        query = sqlalchemy.select(Frame.tenant_id, Frame.res_type, Frame.begin, Frame.end).where(
+            reports.of_scopes(part),
+            *rows.between(first - windows.LONGEST_FRAME, last),
+            Frame.end > period.to_naive(period.from_epoch(first)),
+        )
+        for owner, metric, start, stop in session.execute(query):
+            begin, end = rows.to_second(start), rows.to_second(stop)
+            written = spans.get((owner or '', metric), ())
+            if not any(begin < until and since < end for since, until in written):
+                continue
+            is_whole = end - begin == commit.length and (begin - first) % commit.length == 0
+            if not is_whole or not any(since <= begin and end <= until for since, until in written):
+                raise days.NoPeriod(metric, begin, end, commit.length)
 
 
 class _Spans:

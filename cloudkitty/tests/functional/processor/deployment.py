@@ -63,6 +63,7 @@ class Deployment:
         self.zone = zone
         self.identity = samples.IDENTITY
         self.limits = planner.Limits(scopes=100, cells=1000)
+        self.most_points = 150_000
         self.modules = modules
         self.skips = None
         self.storage = driver_class(database, HOUR)
@@ -103,11 +104,13 @@ class Deployment:
         patience = pipeline.Patience(hold=HOLD)
         chains = chain.Cache(self.database, CONF, installed=self.modules, skips=self.skips)
         storage = self.driver_class(self.database, HOUR)
-        line = reprocess.Line(self.database, self.source, chains, storage, self.metrics, HOUR, patience, self.clock)
+        line = reprocess.Line(
+            self.database, self.source, chains, storage, self.metrics, HOUR, patience, self.clock,
+            most_points=self.most_points,
+        )  # fmt: skip
         return reprocessor.Reprocessor(
             self.database,
             line,
-            storage,
             share or partition.Everything(),
             self.identity,
             planner.Schedule(HOUR, 2),

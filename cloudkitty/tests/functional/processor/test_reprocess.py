@@ -2,9 +2,11 @@
 """Rating past periods once more, on real databases."""
 
 import contextlib
+import dataclasses
 from decimal import Decimal
 import re
 import threading
+import time
 
 import pytest
 import sqlalchemy
@@ -17,9 +19,14 @@ from cloudkitty.db import coverage as ledger
 from cloudkitty.db import models as tables
 from cloudkitty.db import reprocessings
 from cloudkitty.db import scope_rows
+from cloudkitty.processor import tidy
+from cloudkitty.rating.pyscripts import store
+from cloudkitty.storage import base as storage_base
 from cloudkitty.storage import reset
+from cloudkitty.storage.sqlalchemy import driver as v2
 from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.v1 import driver as v1
+from cloudkitty.tests import fakes
 from cloudkitty.tests import samples
 from cloudkitty.tests.functional.processor import deployment
 from cloudkitty.tests.functional.processor import test_scripts
@@ -88,10 +95,8 @@ def test_what_was_replaced_goes_to_the_history(cloud):
     (task,) = cloud.tasks()
     rows = history(cloud.database)
     assert {(row.cause, row.who, row.task_id) for row in rows} == {('reprocessing: price list fixed', 'me', task.id)}
-    assert [(row.day, row.points, row.price) for row in rows] == [
-        (JUNE // period.DAY, 7, 14),
-        (JUNE // period.DAY, 7, 21),
-    ]
+    # What was taken out, and nothing of the rest of the day.
+    assert [(row.points, row.price) for row in rows] == [(3, 6), (3, 9)]
 
 
 def test_no_history_is_kept_where_nobody_wants_it(small):
@@ -116,10 +121,9 @@ def test_old_history_is_forgotten(small):
             .where(models.RatedHistory.id != first.id)
             .values(at=samples.instant(JUNE + 5 * HOUR))
         )
-    worker = small.make_reprocessor()
-    worker._history = period.to_epoch(small.clock()) - JUNE - HOUR
-    worker.run_pass()
-    assert [row.id for row in history(small.database)] == [row.id for row in history(small.database) if row != first]
+    clean = tidy.Tidy(small.storage, period.to_epoch(small.clock()) - JUNE - HOUR, small.clock)
+    clean()
+    assert first.id not in {row.id for row in history(small.database)}
     assert len(history(small.database)) == 1
 
 
@@ -335,7 +339,8 @@ def test_what_is_no_whole_period_is_not_touched(cloud):
     cloud.schedule(1, 2, 'a')
     cloud.make_reprocessor().run_pass()
     (task,) = cloud.tasks()
-    assert 'not one period of 3600 s' in task.trouble.error
+    assert task.status is reprocessing.Status.CANCELLED
+    assert 'not of one period of 3600 s' in task.trouble.error
     assert cloud.points() == before
 
 
@@ -352,8 +357,7 @@ def test_two_workers_do_each_period_once(cloud):
     assert all(task.is_finished for task in cloud.tasks())
     assert cloud.bill('a') == 6 * 10 + 5
     assert cloud.bill('b') == 7 * 5
-    days = {row.series_id for row in history(cloud.database)}
-    assert len(history(cloud.database)) == 6 * len(days)
+    assert sum(row.points for row in history(cloud.database)) == 2 * 2 * 6
 
 
 @pytest.mark.parametrize(
@@ -553,3 +557,289 @@ def test_table_of_old_is_reprocessed_too(database):
     found.make_reprocessor().run_pass()
     assert len(found.source.batches) == 1
     assert found.bill('a') == 4 * 3 + 1 * 2 + 2 * 20 + 1 * 30
+
+
+def kept_of(found, task):
+    return reprocessings.list_kept(found.database, [task.id], 100).get(task.id, [])
+
+
+def make_legacy(found, first, last):
+    """Make the schedule of an older release."""
+    with found.database.writer() as session:
+        session.add(
+            tables.ReprocessingSchedule(
+                identifier='a',
+                start_reprocess_time=period.to_naive(samples.instant(JUNE + first * HOUR)),
+                end_reprocess_time=period.to_naive(samples.instant(JUNE + last * HOUR)),
+                reason='old',
+            )
+        )
+
+
+def test_task_of_an_older_release_that_a_reset_overtook_is_in_nobodys_way(cloud):
+    rated(cloud)
+    make_legacy(cloud, 3, 5)
+    set_back(cloud, 'a', 1)
+    cloud.schedule(0, 3, 'b')
+    cloud.make_reprocessor().run_pass()
+    (old, other) = cloud.tasks()
+    assert (old.status, other.status) == (reprocessing.Status.CANCELLED, reprocessing.Status.FINISHED)
+    assert 'set back' in old.trouble.error
+
+
+def test_cancel_while_a_commit_waits_for_the_task(cloud, monkeypatch):
+    if cloud.database.dialect == 'sqlite':
+        pytest.skip('Writers queue there.')
+    rated(cloud).set_cost('cpu', 4)
+    cloud.limits = deployment.planner.Limits(scopes=1, cells=1)
+    cloud.schedule(0, 3, 'a', recollect=False)
+    before = cloud.bill('a')
+    real = reprocessings._lock
+    is_held, is_wanted = threading.Event(), threading.Event()
+
+    def lock(session, ids):
+        if threading.current_thread().name != 'canceller':
+            is_wanted.set()
+            return real(session, ids)
+        found = real(session, ids)
+        is_held.set()
+        is_wanted.wait(20)
+        time.sleep(0.5)
+        return found
+
+    monkeypatch.setattr(reprocessings, '_lock', lock)
+    canceller = threading.Thread(name='canceller', target=reprocessings.cancel, args=(cloud.database, ['a']))
+    canceller.start()
+    is_held.wait(20)
+    cloud.make_reprocessor().run_pass()
+    canceller.join()
+    assert (cloud.bill('a'), cloud.tasks()[0].status) == (before, reprocessing.Status.CANCELLED)
+    assert reprocessings.list_unfinished(cloud.database) == []
+
+
+def store_long(found, first, hours):
+    """Have hours of scope a be one long period."""
+    length, begin = hours * HOUR, JUNE + first * HOUR
+    set_back(found, 'a', 0)
+    columns = [
+        dataclasses.replace(samples.columns('a', name, (begin,), prices=(100,), id='r'), length=length)
+        for name in ('cpu', 'disk')
+    ]
+    runs = [coverage.Run('a', name, begin, begin + length, Status.RATED, 'x' * 32) for name in ('cpu', 'disk')]
+    change = storage_base.Change(found.state('a'), begin, begin + length)
+    assert found.storage.commit(storage_base.Commit(length, [change], columns, runs)).committed
+    set_clock(found, found.state('a'), begin + length - HOUR)
+
+
+@pytest.mark.parametrize(
+    'first, hours, start, end', [(1, 5, 3, 3), (1, 5, 1, 1), (1, 5, 0, 5), (1, 5, 5, 5), (20, 10, 25, 29)]
+)
+@pytest.mark.parametrize('driver_class', [v2.SQLAlchemyStorage, v1.SQLAlchemyStorage], ids=['v2', 'v1'])
+def test_longer_periods_are_not_cut_and_not_doubled(sqlite, driver_class, first, hours, start, end):
+    found = rated(deployment.Deployment(sqlite, 'a', driver_class=driver_class))
+    store_long(found, first, hours)
+    before = found.points()
+    found.schedule(start, end, 'a')
+    found.make_reprocessor().run_pass()
+    (task,) = found.tasks()
+    assert (task.status, found.points()) == (reprocessing.Status.CANCELLED, before)
+    assert 'period by period' in task.trouble.error
+
+
+def test_period_that_was_changed_ends_what_is_left(small):
+    rated(small, 12).schedule(10, 12, 'a')
+    set_clock(small, small.state('a'), JUNE + HOUR)
+    worker = small.make_reprocessor()
+    worker._schedule = deployment.planner.Schedule(12 * HOUR, 2)
+    worker.run_pass()
+    (task,) = small.tasks()
+    assert (task.status, task.current) == (reprocessing.Status.CANCELLED, None)
+    assert 'periods of 43200 s' in task.trouble.error
+
+
+DOUBLING = 'for point in data["usage"].get("cpu", []):\n    point["vol"]["qty"] *= 2'
+
+
+def test_re_rating_of_an_altered_period_loses_no_metric(sqlite):
+    found = rated(test_scripts.make(sqlite, 'a', source=DOUBLING), 3)
+    before = found.points()
+    found.source.quantities['a', 'cpu'] = None
+    found.schedule(0, 1, 'a', recollect=False)
+    found.make_reprocessor().run_pass()
+    (task,) = found.tasks()
+    assert (task.is_finished, found.points()) == (True, before)
+    assert {kept.error for kept in kept_of(found, task)} == {'The source no longer has metric cpu.'}
+
+
+@pytest.mark.parametrize('source', [None, DOUBLING], ids=['rules', 'script'])
+def test_what_is_collected_again_is_what_the_metrics_of_today_make_of_it(sqlite, source):
+    found = rated(test_scripts.make(sqlite, 'a', source=source), 3)
+    found.metrics = fakes.make_metrics('cpu', 'disk2')
+    found.schedule(0, 1, 'a')
+    found.make_reprocessor().run_pass()
+    assert found.statuses('a', 'disk') == ['empty'] * 2 + ['rated'] * 2
+    assert found.statuses('a', 'disk2') == ['rated'] * 2
+    assert sum(row.points for row in history(sqlite)) == 4
+
+
+def test_stored_quantities_of_a_metric_of_old_are_priced(small):
+    rated(small, 3).set_cost('disk', 7)
+    small.metrics = fakes.make_metrics('cpu')
+    small.schedule(0, 1, 'a', recollect=False)
+    small.make_reprocessor().run_pass()
+    assert small.bill('a') == 2 * (2 + 7) + 2 * (2 + 3)
+
+
+def test_metric_that_a_script_takes_away_is_gone_either_way(sqlite):
+    found = rated(test_scripts.make(sqlite, 'a', source='pass'), 3)
+    test_scripts.add(sqlite, 'away', 'data["usage"].pop("cpu", None)')
+    found.schedule(0, 1, 'a', recollect=False)
+    found.schedule(2, 3, 'a', recollect=True)
+    worker = found.make_reprocessor()
+    worker.run_pass()
+    found.clock.advance(60)
+    worker.run_pass()
+    assert all(task.is_finished for task in found.tasks())
+    assert {point[2] for point in found.points()} == {'disk'}
+    assert found.statuses('a', 'cpu') == ['empty'] * 4
+
+
+def test_one_scope_that_cannot_be_done_is_in_nobodys_way(small):
+    rated(small)
+    owner = small.state('b').guard_id
+    with small.database.writer() as session:
+        session.execute(
+            sqlalchemy.text("UPDATE rated_days SET body = REPLACE(body, '3600', '7200') WHERE scope_id = %d" % owner)
+        )
+    small.set_cost('cpu', 4)
+    small.schedule(0, 3)
+    worker = small.make_reprocessor()
+    for _ in range(4):
+        worker.run_pass()
+        small.clock.advance(60)
+    assert [task.status.value for task in small.tasks()] == ['finished', 'cancelled']
+    assert small.bill('a') == 4 * 7 + 3 * 5
+
+
+def test_scope_that_always_moves_is_not_collected_over_and_over(small):
+    rated(small).schedule(0, 3, 'a')
+    worker = small.make_reprocessor()
+
+    def move(batch):
+        with small.database.writer() as session:
+            deployment.scopes.advance(session, [small.state('a').guard_id])
+
+    small.source.before = move
+    small.source.batches.clear()
+    for _ in range(3):
+        worker.run_pass()
+    assert [batch.count for batch in small.source.batches] == [4, 4, 1]
+
+
+def test_each_period_is_waited_for_by_itself(small):
+    rated(small).source.fail('a', 'cpu', JUNE)
+    small.schedule(0, 3, 'a')
+    worker = small.make_reprocessor()
+    worker.run_pass()
+    small.clock.advance(5 * HOUR)
+    small.run()
+    small.source.troubles.clear()
+    small.source.fail('a', 'cpu', JUNE + HOUR)
+    worker.run_pass()
+    small.clock.advance(HOUR + 60)
+    small.run()
+    worker.run_pass()
+    (task,) = small.tasks()
+    assert (task.status, kept_of(small, task)) == (reprocessing.Status.WAITING, [])
+
+
+def test_source_is_waited_for_from_its_own_failure_on(small):
+    rated(small).schedule(0, 3, 'a')
+    worker = small.make_reprocessor()
+
+    def fail(batch):
+        raise RuntimeError('something else')
+
+    small.source.before = fail
+    for _ in range(8):
+        worker.run_pass()
+        small.clock.advance(HOUR)
+        small.clock.advance(60)
+    assert 'something else' in small.tasks()[0].trouble.error
+    small.source.before = lambda batch: None
+    small.source.fail('a')
+    worker.run_pass()
+    assert small.tasks()[0].status is reprocessing.Status.WAITING
+
+
+def test_task_that_waits_lets_others_of_its_scope_pass(small):
+    rated(small).source.fail('a', 'cpu', JUNE)
+    small.schedule(0, 1, 'a', reason='one')
+    small.schedule(3, 4, 'a', reason='two')
+    worker = small.make_reprocessor()
+    worker.run_pass()
+    worker.run_pass()
+    assert [task.status.value for task in small.tasks()] == ['waiting', 'finished']
+
+
+def test_stored_quantities_are_read_some_at_a_time(small):
+    rated(small).schedule(0, 5, 'a', recollect=False)
+    small.most_points = 4
+    sizes = []
+    read = v2.SQLAlchemyStorage.quantities
+
+    class Storage(v2.SQLAlchemyStorage):
+        def quantities(self, *arguments, **options):
+            found = read(self, *arguments, **options)
+            sizes.append(sum(len(item.begins) for item in found))
+            return found
+
+    small.driver_class = Storage
+    small.make_reprocessor().run_pass()
+    assert small.tasks()[0].is_finished
+    assert sizes == [4, 4, 4]
+
+
+@pytest.mark.parametrize('cells', [1, 100])
+def test_result_does_not_depend_on_the_shape_of_batches(sqlite, cells):
+    found = test_scripts.make(sqlite, 'a', source='pass')
+    store.delete_script(sqlite, found.script.id, 'somebody', test_scripts.NOW, period.UTC)
+    rated(found, 5)
+    late = store.ScriptRequest('late', DOUBLING, samples.instant(JUNE + 3 * HOUR))
+    store.create_script(sqlite, late, 'somebody', test_scripts.NOW, period.UTC)
+    found.set_cost('disk', 10)
+    found.limits = deployment.planner.Limits(scopes=1, cells=cells)
+    found.source.fail('a', 'cpu', JUNE, permanent=True)
+    found.schedule(0, 5, 'a')
+    found.make_reprocessor().run_pass()
+    # Disk of the first hour does not depend on the script of the fourth.
+    assert found.bill('a') == 6 * 10 + 6 * 2
+
+
+def test_failed_cells_of_a_forgotten_period_stay_failed(small):
+    small.source.fail('a', 'cpu')
+    rated(small, 10)
+    small.source.troubles.clear()
+    small.source.quantities['a',] = None
+    small.schedule(0, 1, 'a')
+    small.make_reprocessor().run_pass()
+    assert small.statuses('a', 'cpu')[:2] == ['failed'] * 2
+    assert len(small.failures(begin=JUNE, end=JUNE + 2 * HOUR)) == 2
+
+
+def test_what_a_task_leaves_is_one_stretch_over_its_steps(small):
+    rated(small).source.fail('a', 'cpu', error='HTTP 400', permanent=True)
+    small.limits = deployment.planner.Limits(scopes=1, cells=1)
+    small.schedule(0, 3, 'a')
+    small.make_reprocessor().run_pass()
+    assert kept_of(small, small.tasks()[0]) == [reprocessing.Kept('cpu', JUNE, JUNE + 4 * HOUR, 'HTTP 400')]
+
+
+def test_long_actors_are_kept(cloud):
+    rated(cloud)
+    reprocessings.schedule(
+        cloud.database, cloud.identity, ['a'], samples.instant(JUNE), samples.instant(JUNE), HOUR, 'why', 'x' * 400
+    )
+    cloud.make_reprocessor().run_pass()
+    assert cloud.tasks()[0].actor == 'x' * 400
+    assert {row.who for row in history(cloud.database)} == {'x' * 255}
