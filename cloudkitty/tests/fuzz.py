@@ -14,6 +14,12 @@ import subprocess
 import sys
 import tempfile
 
+import hypothesis
+from hypothesis import strategies
+import schemathesis
+from schemathesis import checks
+import yaml
+
 from cloudkitty.tests.functional.api import deployment
 from cloudkitty.tests.functional.api import test_command
 
@@ -22,6 +28,9 @@ DESCRIPTIONS = {
     version: deployment.ROOT / 'doc' / 'source' / 'api' / ('openapi-v%d.yaml' % version) for version in (1, 2)
 }
 CHECKS = 'not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance'
+#: Operations for which requests are slow to make up, 0.3 seconds each, and how many of each :func:`rush` makes.
+_SLOW = ('add_dataframes',)
+_FEW = 100
 #: Requests that are made of an operation beside the random ones, about.
 _OVERHEAD = 25
 
@@ -56,6 +65,55 @@ def run(requests, seed, url=None, output=None, version=1):
     finally:
         api.close()
     return done.returncode == 0
+
+
+def rush(requests, seed, url=None):
+    """Make *requests* of version 2 in this process, without HTTP: four times as many a second as :func:`run`.
+
+    Raises what is wrong. Returns {status: number of answers}.
+    """
+    checks.load_all_checks()
+    wanted = [checks.CHECKS.get_one(name) for name in CHECKS.split(',')]
+    api = deployment.Api('noauth', url=url).seed()
+    try:
+        schema = schemathesis.openapi.from_dict(yaml.safe_load(DESCRIPTIONS[2].read_text()))
+        schema.app = api.application
+        operations = [found.ok() for found in schema.get_all_operations()]
+        slow = [operation for operation in operations if operation.definition.raw['operationId'] in _SLOW]
+        share = (requests - _FEW * len(slow)) // (len(operations) - len(slow)) + 1
+        statuses = collections.Counter()
+        for operation in operations:
+            _rush(operation, _FEW if operation in slow else share, seed, wanted, statuses)
+        return statuses
+    finally:
+        api.close()
+
+
+def _rush(operation, requests, seed, wanted, statuses):
+    modes = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
+    if not operation.body and not list(operation.iter_parameters()):
+        modes = modes[:1]
+    cases = strategies.one_of(*(operation.as_strategy(generation_mode=mode) for mode in modes))
+    made = 0
+
+    @hypothesis.settings(
+        max_examples=requests,
+        deadline=None,
+        database=None,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(case=cases)
+    def ask(case):
+        nonlocal made
+        response = case.call()
+        case.validate_response(response, checks=wanted)
+        statuses[response.status_code] += 1
+        made += 1
+
+    # There are fewer different requests of some: the same again does no harm.
+    while made < requests:
+        hypothesis.seed(seed + made)(ask)()
 
 
 def _count(path):

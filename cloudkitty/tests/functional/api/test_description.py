@@ -120,3 +120,25 @@ def test_what_it_leads_to_is_never_a_server_error(database_url, tmp_path, versio
     words = path.read_text()
     assert is_fine, 'tools/fuzz --version %d --seed %d\n%s' % (version, SEED, words)
     assert all('%d: ' % status in words for status in statuses), words
+
+
+def rush(url, requests, seed):
+    statuses = fuzz.rush(requests, seed, url)
+    assert sum(statuses.values()) >= requests
+    assert all(statuses[status] for status in (200, 202, 204, 400)), statuses
+
+
+# 20,000 over the databases, half of those on SQLite by each of the processes that run the tests.
+
+
+@pytest.mark.parametrize('part', [0, 1])
+def test_many_requests_of_v2_are_never_a_server_error(sqlite_url, part):
+    rush(sqlite_url, 8_000, SEED + part)
+
+
+@pytest.mark.parametrize(
+    'server',
+    [pytest.param(name, marks=getattr(pytest.mark, name)) for name in ('mariadb', 'postgresql')],
+)
+def test_many_requests_on_servers_are_never_a_server_error(request, server):
+    rush(request.getfixturevalue('%s_url' % server), 2_000, SEED)
