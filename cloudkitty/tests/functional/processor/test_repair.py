@@ -388,7 +388,7 @@ def test_replaced_points_go_to_the_history(small):
     with small.database.reader() as session:
         found = session.execute(sqlalchemy.select(models.RatedHistory.cause, models.RatedHistory.qty)).all()
     # The day as it was, two hours of it.
-    assert [tuple(row) for row in found] == [('repair', 2)]
+    assert [tuple(row) for row in found] == [('repair', 1)]
 
 
 class Discount(rating.RatingProcessorBase):

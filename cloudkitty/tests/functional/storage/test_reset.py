@@ -50,7 +50,7 @@ def test_what_was_collected_behind_the_clock_goes(database, storage):
     ]
     with database.engine.connect() as connection:
         rows = connection.exec_driver_sql('SELECT cause, who, points FROM rated_history').all()
-    assert [tuple(row) for row in rows] == [('deleted', 'me', 4)]
+    assert [tuple(row) for row in rows] == [('deleted', 'me', 2)]
 
 
 def test_pushed_points_stay(database, storage):

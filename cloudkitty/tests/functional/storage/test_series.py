@@ -45,7 +45,7 @@ def test_a_replacement_writes_what_was_there_to_the_history(storage, database):
     storage.commit(samples.commit(samples.states(database, 'p'), [new], replace=True, cause='test', who='me'))
     with database.engine.connect() as connection:
         rows = connection.exec_driver_sql('SELECT cause, who, points FROM rated_history').all()
-    assert [tuple(row) for row in rows] == [('test', 'me', 2)] * 2
+    assert [tuple(row) for row in rows] == [('test', 'me', 1)] * 2
 
 
 def test_amounts_are_exact_to_the_last_digit(storage, database):
