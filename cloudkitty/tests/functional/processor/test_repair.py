@@ -387,7 +387,7 @@ def test_replaced_points_go_to_the_history(small):
     small.run(hours=1)
     with small.database.reader() as session:
         found = session.execute(sqlalchemy.select(models.RatedHistory.cause, models.RatedHistory.qty)).all()
-    # The day as it was, two hours of it.
+    # What was mended, and not the hour beside it.
     assert [tuple(row) for row in found] == [('repair', 1)]
 
 

@@ -3,6 +3,7 @@
 
 import datetime
 from decimal import Decimal
+import uuid
 import zoneinfo
 
 import pytest
@@ -48,7 +49,7 @@ _numbers = iter(range(10**9))
 
 
 def identifier():
-    return 'id-%d' % next(_numbers)
+    return str(uuid.UUID(int=next(_numbers)))
 
 
 def make_rows(part, groups, session, **parent):
