@@ -5,6 +5,7 @@ Where the chain holds a module that sees whole frames, what is mended is scope x
 quantities of the period and the cells that were collected again, and the whole period is written anew.
 """
 
+import bisect
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
@@ -65,13 +66,18 @@ class Past:
     """What the ledger says about some scopes and a stretch of time."""
 
     def __init__(self, runs: Iterable[coverage.Run]) -> None:
-        self._runs: dict[str, list[coverage.Run]] = {}
-        for run in runs:
-            self._runs.setdefault(run.scope_id, []).append(run)
+        self._runs: dict[str, dict[str, list[coverage.Run]]] = {}
+        for run in sorted(runs, key=_begin_of):
+            self._runs.setdefault(run.scope_id, {}).setdefault(run.metric, []).append(run)
 
     def at(self, scope_id: str, begin: int) -> dict[str, coverage.Run]:
         """Return {metric type: run} of the cells of a scope and period."""
-        return {run.metric: run for run in self._runs.get(scope_id, ()) if run.begin <= begin < run.end}
+        result = {}
+        for name, runs in self._runs.get(scope_id, {}).items():
+            place = bisect.bisect_right(runs, begin, key=_begin_of) - 1
+            if place >= 0 and begin < runs[place].end:
+                result[name] = runs[place]
+        return result
 
     def status(self, cell: Cell) -> coverage.Status | None:
         run = self.at(cell[0], cell[2]).get(cell[1])
@@ -89,7 +95,11 @@ class Past:
         return max(votes, key=lambda digest: votes[digest], default=None)
 
     def types(self) -> list[str]:
-        return sorted({run.metric for runs in self._runs.values() for run in runs})
+        return sorted({name for by_metric in self._runs.values() for name in by_metric})
+
+
+def _begin_of(run: coverage.Run) -> int:
+    return run.begin
 
 
 @dataclasses.dataclass

@@ -7,6 +7,7 @@ more, or a module does not price, stays as it was, and the task says so.
 
 from collections.abc import Callable
 from collections.abc import Collection
+from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
@@ -133,6 +134,8 @@ class Line:
         columns = mend.keep(found.columns, lambda cell: cell not in kept)
         rated = chain.price(usage.Usage(batch, columns, []), self._pause)
         self._keep_priced(rated, past, steps, whole)
+        if not job.recollect:
+            self._keep_strange(rated, past, steps)
         outcome = self._write(job, states, tasks, batch, past, found, rated, steps, now)
         self._note(tasks, steps, batch.begin, outcome.dropped, now)
         return outcome
@@ -227,8 +230,9 @@ class Line:
                 if error is None and content and (scope_id, begin) not in filled:
                     error = GONE
                 if error is None and not job.recollect and past.is_altered(scope_id, begin):
-                    gone = [name for name in content if (scope_id, name, begin) not in came]
-                    error = 'The source no longer has metric %s.' % gone[0] if gone else None
+                    error = _say_gone(
+                        name for name in content if name in self._types and (scope_id, name, begin) not in came
+                    )
                 if error is not None:
                     for name in {*self._types, *before}:
                         step.kept.setdefault((scope_id, name, begin), error)
@@ -243,6 +247,25 @@ class Line:
             if any(name in before and before[name].status in _PRICED for name in names):
                 for name in names:
                     steps[cell[0]].kept.setdefault((cell[0], name, cell[2]), trouble.error)
+
+    def _keep_strange(self, rated: usage.Rated, past: mend.Past, steps: Mapping[str, _Step]) -> None:
+        """Have altered periods stay that hold what is neither a metric of today nor put there by a module again."""
+        filled = pipeline.filled_cells(rated)
+        for scope_id, step in steps.items():
+            for begin in range(rated.batch.begin, step.end, self._length):
+                if not past.is_altered(scope_id, begin):
+                    continue
+                before = past.at(scope_id, begin)
+                error = _say_gone(
+                    name
+                    for name, run in before.items()
+                    if run.status not in _WITHOUT_POINTS
+                    and name not in self._types
+                    and (scope_id, name, begin) not in filled
+                )
+                if error is not None:
+                    for name in {*self._types, *before}:
+                        step.kept.setdefault((scope_id, name, begin), error)
 
     def _write(
         self,
@@ -417,6 +440,11 @@ def fail(task: reprocessing.Task, error: str, patience: pipeline.Patience, now: 
     return reprocessing.Trouble(
         before.since if before is not None else now, attempts, patience.next_attempt(attempts, now), error
     )
+
+
+def _say_gone(names: Iterable[str]) -> str | None:
+    name = next(iter(names), None)
+    return None if name is None else 'The source no longer has metric %s.' % name
 
 
 def _is_hollow(past: mend.Past, cell: Cell) -> bool:

@@ -671,6 +671,31 @@ def test_re_rating_of_an_altered_period_loses_no_metric(sqlite):
     assert {kept.error for kept in kept_of(found, task)} == {'The source no longer has metric cpu.'}
 
 
+ADDING = (
+    'import copy\np = copy.deepcopy(data["usage"]["cpu"][0])\np["rating"]["price"] = 50\ndata["usage"]["fee"] = [p]'
+)
+
+
+def test_what_a_script_adds_is_added_again_or_stays(sqlite):
+    found = rated(test_scripts.make(sqlite, 'a', source=ADDING), 3)
+    found.set_cost('disk', 7)
+    found.schedule(0, 1, 'a', recollect=False)
+    found.make_reprocessor().run_pass()
+    assert found.bill('a') == 2 * (2 + 7 + 50) + 2 * (2 + 3 + 50)
+    # Without the script nobody can tell what it was.
+    deployment.rating_modules.set_enabled(sqlite, 'pyscripts', False)
+    before = found.points()
+    found.schedule(2, 3, 'a', recollect=False)
+    found.make_reprocessor().run_pass()
+    assert {kept.error for kept in kept_of(found, found.tasks()[-1])} == {'The source no longer has metric fee.'}
+    assert found.points() == before
+    # Collected again, it is what it is without.
+    found.clock.advance(60)
+    found.schedule(2, 3, 'a')
+    found.make_reprocessor().run_pass()
+    assert found.bill('a') == 2 * (2 + 7 + 50) + 2 * (2 + 7)
+
+
 @pytest.mark.parametrize('source', [None, DOUBLING], ids=['rules', 'script'])
 def test_what_is_collected_again_is_what_the_metrics_of_today_make_of_it(sqlite, source):
     found = rated(test_scripts.make(sqlite, 'a', source=source), 3)
