@@ -91,8 +91,7 @@ def _read_guards(session: orm.Session, scope_ids: Collection[str] | None) -> lis
 def _read_clocks(session: orm.Session, rating: Rating, scope_ids: list[str]) -> dict[str, Clock]:
     """Return the clocks of those that have a state; nobody rates by one of another identity."""
     dialect = statements.dialect_of(session)
-    # The states' table of old takes no others on MySQL.
-    storable = [scope_id for scope_id in scope_ids if dialect != 'mysql' or max(scope_id, default='') <= '\uffff']
+    storable = [scope_id for scope_id in scope_ids if scopes.is_storable(dialect, scope_id)]
     query = sqlalchemy.select(
         State.identifier, State.scope_key, State.fetcher, State.collector, State.last_processed_timestamp, State.active
     ).where(State.identifier.in_(storable))

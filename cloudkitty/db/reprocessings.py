@@ -323,7 +323,7 @@ def _is_unfinished() -> Any:
 
 
 def _of_scopes(database: engine.Database, scope_ids: Iterable[str]) -> Any:
-    storable = [scope_id for scope_id in scope_ids if scopes.is_storable(database, scope_id)]
+    storable = [scope_id for scope_id in scope_ids if scopes.is_storable(database.dialect, scope_id)]
     return exact.is_one_of(Schedule.identifier, storable, database.dialect)
 
 

@@ -72,7 +72,7 @@ def find(
     query = sqlalchemy.select(State).order_by(State.id).offset(offset).limit(limit)
     for name, values in wanted.items():
         if values is not None:
-            storable = [value for value in values if scopes.is_storable(database, value)]
+            storable = [value for value in values if scopes.is_storable(database.dialect, value)]
             query = query.where(exact.is_one_of(COLUMNS[name], storable, database.dialect))
     if active is not None:
         query = query.where(State.active.in_(sorted(set(active))))
@@ -82,7 +82,7 @@ def find(
 
 def create(database: engine.Database, owner: scope.Scope, last_processed: datetime.datetime, active: bool) -> Found:
     """Make a row and its guard; raise ScopeExists for an id that any row has."""
-    if not types.is_name(owner.id) or not scopes.is_storable(database, owner.id):
+    if not types.is_name(owner.id) or not scopes.is_storable(database.dialect, owner.id):
         raise errors.BadRequest('scope_id: %s cannot be stored.' % ascii(owner.id))
     _check(database, {'scope_key': owner.key, 'fetcher': owner.fetcher, 'collector': owner.collector})
     now = datetime.datetime.now(period.UTC)
@@ -117,7 +117,7 @@ def change(database: engine.Database, scope_id: str, values: Mapping[str, str], 
     :raises BadRequest: a value cannot be stored.
     """
     _check(database, values)
-    if not scopes.is_storable(database, scope_id):
+    if not scopes.is_storable(database.dialect, scope_id):
         raise errors.ScopeNotFound(scope_id)
     now = datetime.datetime.now(period.UTC)
 
@@ -144,7 +144,7 @@ def change(database: engine.Database, scope_id: str, values: Mapping[str, str], 
 
 def _check(database: engine.Database, values: Mapping[str, str]) -> None:
     for name, value in values.items():
-        if not scopes.is_storable(database, value):
+        if not scopes.is_storable(database.dialect, value):
             raise errors.BadRequest('%s: %s cannot be stored.' % (name, ascii(value)))
 
 

@@ -49,7 +49,7 @@ def ensure(
     :param length: of a period, in seconds.
     """
     wanted = sorted(set(scope_ids))
-    wanted = [scope_id for scope_id in wanted if is_storable(database, scope_id)]
+    wanted = [scope_id for scope_id in wanted if is_storable(database.dialect, scope_id)]
     now = datetime.datetime.now(period.UTC)
 
     def run(session: orm.Session) -> None:
@@ -93,11 +93,11 @@ def ensure(
     database.repeat(run)
 
 
-def is_storable(database: engine.Database, scope_id: str) -> bool:
+def is_storable(dialect: str, scope_id: str) -> bool:
     """Return whether the states' table of old takes *scope_id*; the servers refuse others, even to look for them."""
     if scope_id != types.clean(scope_id):
         return False
-    return database.dialect != 'mysql' or max(scope_id, default='') <= '\uffff'
+    return dialect != 'mysql' or max(scope_id, default='') <= '\uffff'
 
 
 def ensure_guards(session: orm.Session, scope_ids: Iterable[str]) -> dict[str, int]:

@@ -38,6 +38,8 @@ Status = coverage.Status
 GONE = 'The source has nothing of it any more.'
 #: What a cell may be before that a cell without points takes nothing away from.
 _WITHOUT_POINTS = frozenset({Status.EMPTY, Status.UNKNOWN, Status.FAILED, Status.LOST})
+#: What has a price.
+_PRICED = frozenset({Status.RATED, Status.PROVISIONAL})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +126,7 @@ class Line:
         now = period.to_epoch(self._clock())
         came = _cells(found.columns)
         steps = {
-            scope_id: self._follow(tasks[scope_id], batch, past, found.troubles, came, now)
-            for scope_id in batch.scope_ids
+            scope_id: self._follow(tasks[scope_id], batch, past, found.troubles, now) for scope_id in batch.scope_ids
         }
         found = pipeline.cut(found, {scope_id: step.end for scope_id, step in steps.items()})
         whole = {begin for begin in batch.begins if chain.sees_whole_frames(begin, begin + self._length)}
@@ -162,13 +163,14 @@ class Line:
         }
         collected = usage.Usage(batch, [], [])
         if altered:
-            owners = tuple(scope_id for scope_id in scope_ids if any(cell[0] == scope_id for cell in altered))
+            touched = {scope_id for scope_id, _ in altered}
+            owners = tuple(scope_id for scope_id in scope_ids if scope_id in touched)
             collected = self._collector.collect(dataclasses.replace(batch, scope_ids=owners))
             answered = collected.batch
             batch = dataclasses.replace(
                 batch,
                 scope_ids=tuple(
-                    scope_id for scope_id in scope_ids if scope_id not in owners or scope_id in answered.scope_ids
+                    scope_id for scope_id in scope_ids if scope_id not in touched or scope_id in answered.scope_ids
                 ),
                 count=answered.count,
             )
@@ -189,7 +191,6 @@ class Line:
         batch: usage.Batch,
         past: mend.Past,
         troubles: Sequence[usage.Trouble],
-        came: Collection[tuple[str, str, int]],
         now: int,
     ) -> _Step:
         """Return how far a scope gets, and which of its cells the source failed to give."""
@@ -303,9 +304,7 @@ class Line:
                 cause='%s: %s' % ('reprocessing' if job.recollect else 're-rating', job.tasks[0].reason),
                 who=job.tasks[0].actor,
                 now=now,
-                steps={
-                    scope_id: self._progress(tasks[scope_id], step, scope_id, now) for scope_id, step in moving.items()
-                },
+                steps={scope_id: self._progress(tasks[scope_id], step, now) for scope_id, step in moving.items()},
             )
         )
         points = sum(len(item.begins) for item in columns if item.series.scope_id in result.committed)
@@ -374,7 +373,7 @@ class Line:
                 open_ended.discard(cell)
         return result + [known[cell] for cell in sorted(open_ended) if cell in known]
 
-    def _progress(self, task: reprocessing.Task, step: _Step, scope_id: str, now: int) -> reprocessing.Progress:
+    def _progress(self, task: reprocessing.Task, step: _Step, now: int) -> reprocessing.Progress:
         kept = [
             reprocessing.Kept(name, begin, begin + self._length, error)
             for (_, name, begin), error in step.kept.items()
@@ -427,10 +426,6 @@ class Line:
             done,
             ', %d cells are left as they were' % kept if kept else '',
         )
-
-
-#: What has a price.
-_PRICED = frozenset({Status.RATED, Status.PROVISIONAL})
 
 
 def fail(task: reprocessing.Task, error: str, patience: pipeline.Patience, now: int) -> reprocessing.Trouble:

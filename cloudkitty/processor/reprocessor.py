@@ -10,7 +10,9 @@ from collections.abc import Iterable
 import dataclasses
 import datetime
 
+from oslo_db import exception as db_exc
 from oslo_log import log
+import sqlalchemy
 
 from cloudkitty import errors
 from cloudkitty import period
@@ -163,8 +165,10 @@ class Reprocessor(loop.Loop):
             )
 
     def _postpone(self, job: reprocess.Job, error: Exception, now: int) -> None:
-        text = str(error) if isinstance(error, errors.CloudKittyError) else '%s: %s' % (type(error).__name__, error)
-        text = ' '.join(text.split())
+        # Callers of the API read it: of a database error what the server says, without the statement.
+        text = engine.describe(error)
+        if not isinstance(error, errors.CloudKittyError | db_exc.DBError | sqlalchemy.exc.SQLAlchemyError):
+            text = '%s: %s' % (type(error).__name__, text)
         # The source is waited for from its own first failure on.
         troubles = {
             task.id: dataclasses.replace(reprocess.fail(task, text, self._patience, now), since=now)

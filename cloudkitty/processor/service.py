@@ -282,7 +282,7 @@ class RatingService(oslo_base.ServiceBase):
             self._executor,
             share=self._make_share(conf),
             pause=self._pause,
-            check=None if self._is_checked else lambda: _look_at_database(conf, database),
+            check=self._make_check(conf, database),
         )
 
         def reload() -> None:
@@ -296,6 +296,10 @@ class RatingService(oslo_base.ServiceBase):
             conf, conf.host or socket.getfqdn(), [rpc.RatingEndpoint(reload, price)], self._rpc_executor
         )
         return made
+
+    def _make_check(self, conf, database: engine.Database) -> Callable[[], None] | None:
+        """Return what a worker has to do first; None where the parent did it."""
+        return None if self._is_checked else lambda: _look_at_database(conf, database)
 
     def _make_share(self, conf) -> partition.Partition:
         """Return what spreads scopes over all workers that do the same."""
@@ -372,5 +376,5 @@ class ReprocessingService(RatingService):
             self._executor,
             share=self._make_share(conf),
             pause=self._pause,
-            check=None if self._is_checked else lambda: _look_at_database(conf, database),
+            check=self._make_check(conf, database),
         )

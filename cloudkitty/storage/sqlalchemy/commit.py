@@ -182,7 +182,7 @@ def erase(
         first_day=begin // period.DAY,
         last_day=(end - 1) // period.DAY,
         cause='deleted',
-        who=None if who is None else types.clean(who)[: types.LONGEST_NAME],
+        who=who,
         keeps_history=keeps_history,
     )
     edit_days(session, edit)
@@ -216,7 +216,7 @@ def to_edit(
     if commit.replace:
         edit.takes_out = is_written
         edit.cause = commit.cause or 'replaced'
-        edit.who = None if commit.who is None else types.clean(commit.who)[: types.LONGEST_NAME]
+        edit.who = commit.who
         edit.tasks = {guards[name]: step.task_id for name, step in commit.steps.items() if name in guards}
         edit.spans = cells
         edit.starts = frozenset(
@@ -579,6 +579,7 @@ def _write_history(session: orm.Session, edit: Edit, rows: Sequence[dict[str, An
     if not rows or not edit.keeps_history:
         return
     now = datetime.datetime.now(period.UTC).replace(microsecond=0)
+    who = None if edit.who is None else types.clean(edit.who)[: types.LONGEST_NAME]
     statements.insert(
         session,
         models.RatedHistory,
@@ -586,7 +587,7 @@ def _write_history(session: orm.Session, edit: Edit, rows: Sequence[dict[str, An
             {
                 **row,
                 'cause': edit.cause,
-                'who': edit.who,
+                'who': who,
                 'at': now,
                 'task_id': edit.tasks.get(row['scope_id']),
             }

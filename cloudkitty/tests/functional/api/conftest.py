@@ -2,6 +2,7 @@
 """APIs for tests."""
 
 import pytest
+import sqlalchemy
 
 from cloudkitty.tests.functional.api import deployment
 
@@ -30,3 +31,17 @@ def keystone(make_api):
 def noauth(make_api):
     """An API with data that lets everybody in."""
     return make_api('noauth').seed()
+
+
+@pytest.fixture
+def statements():
+    """List of the statements sent by whatever engine, transaction control left out."""
+    found = []
+
+    def note(connection, cursor, statement, *args):
+        if statement.split()[0] not in ('BEGIN', 'ROLLBACK'):
+            found.append(' '.join(statement.split()))
+
+    sqlalchemy.event.listen(sqlalchemy.Engine, 'before_cursor_execute', note)
+    yield found
+    sqlalchemy.event.remove(sqlalchemy.Engine, 'before_cursor_execute', note)

@@ -27,20 +27,6 @@ def api(make_api, database_url):
     return make_api('noauth', url=database_url, collect='timezone = UTC\n[fetcher]\nbackend = source')
 
 
-@pytest.fixture
-def statements():
-    """List of the statements sent by whatever engine, transaction control left out."""
-    found = []
-
-    def note(connection, cursor, statement, *args):
-        if statement.split()[0] not in ('BEGIN', 'ROLLBACK'):
-            found.append(' '.join(statement.split()))
-
-    sqlalchemy.event.listen(sqlalchemy.Engine, 'before_cursor_execute', note)
-    yield found
-    sqlalchemy.event.remove(sqlalchemy.Engine, 'before_cursor_execute', note)
-
-
 def run(scope_id, metric, first, last, status=Status.RATED, **changes):
     """Return the run of the hours ``[first, last)`` of June."""
     rule_set = samples.RULES if status is Status.RATED else None

@@ -26,20 +26,6 @@ def make(api, kind, **body):
     return answer.json['%s_id' % kind]
 
 
-@pytest.fixture
-def statements():
-    """List of the statements sent by whatever engine, transaction control left out."""
-    found = []
-
-    def note(connection, cursor, statement, *args):
-        if statement.split()[0] not in ('BEGIN', 'ROLLBACK'):
-            found.append(' '.join(statement.split()))
-
-    sqlalchemy.event.listen(sqlalchemy.Engine, 'before_cursor_execute', note)
-    yield found
-    sqlalchemy.event.remove(sqlalchemy.Engine, 'before_cursor_execute', note)
-
-
 def test_changes_do_not_ask_for_the_schema_each_time(api, statements):
     service = make(api, 'service', name='cpu')
     make(api, 'mapping', service_id=service, cost='1')

@@ -868,3 +868,15 @@ def test_long_actors_are_kept(cloud):
     cloud.make_reprocessor().run_pass()
     assert cloud.tasks()[0].actor == 'x' * 400
     assert {row.who for row in history(cloud.database)} == {'x' * 255}
+
+
+def test_error_of_a_database_shows_no_statement(small):
+    rated(small).schedule(0, 3, 'a')
+
+    def fail(batch):
+        with small.database.writer() as session:
+            session.execute(sqlalchemy.text("INSERT INTO scopes VALUES (1000, 'a', 0, 0, NULL)"))
+
+    small.source.before = fail
+    small.make_reprocessor().run_pass()
+    assert small.tasks()[0].trouble.error == 'The database says: UNIQUE constraint failed: scopes.identifier'
