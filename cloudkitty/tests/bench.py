@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the benchmarks share: databases, floors, counts, and the file that figures go to.
+
+A benchmark prints figures beside the floor of the same run. With ``--save`` they also go to
+``benchmarks/results/NAME.json``, with the machine they were measured on.
+"""
+
+import contextlib
+import datetime
+from decimal import Decimal
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import socket
+import subprocess
+import sys
+import time
+
+import sqlalchemy
+
+from cloudkitty.db import engine
+from cloudkitty.db import migration
+from cloudkitty.tests.functional import conftest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RESULTS = ROOT / 'benchmarks' / 'results'
+KINDS = ('sqlite', *conftest.SERVERS)
+PACKAGES = ('SQLAlchemy', 'PyMySQL', 'psycopg2-binary', 'eventlet', 'requests', 'pecan')
+
+
+def describe_machine():
+    """Return what figures depend on: processor, memory, versions."""
+    info = pathlib.Path('/proc/cpuinfo')
+    models = [line.partition(':')[2].strip() for line in info.read_text().splitlines() if line.startswith('model name')]
+    return {
+        'processor': models[0] if models else platform.processor() or platform.machine(),
+        'cores': len(os.sched_getaffinity(0)),
+        'memory MiB': os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') >> 20,
+        'system': platform.platform(),
+        'Python': platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+    }
+
+
+def _version(name):
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def add_option(parser):
+    """Add ``--save`` to the options of a benchmark."""
+    parser.add_argument('--save', action='store_true', help='keep the figures in benchmarks/results')
+
+
+def save(name, figures, servers=()):
+    """Write *figures* (anything JSON takes; Decimals and floats are rounded to 4 digits) of the benchmark *name*.
+
+    :param servers: {kind of database: its version}, as :func:`version_of` gives.
+    """
+    commit = subprocess.run(
+        ['git', 'rev-parse', '--short', 'HEAD'], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    RESULTS.mkdir(exist_ok=True)
+    content = {
+        'benchmark': name,
+        'command': ' '.join([os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
+        'at': datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0).isoformat(),
+        'commit': commit.stdout.strip() or None,
+        'machine': describe_machine(),
+        'servers': dict(servers),
+        'figures': _round(figures),
+    }
+    (RESULTS / ('%s.json' % name)).write_text(json.dumps(content, indent=1) + '\n')
+
+
+def _round(value):
+    if isinstance(value, dict):
+        return {str(key): _round(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_round(item) for item in value]
+    if isinstance(value, float | Decimal):
+        return float('%.4g' % value)
+    return value
+
+
+def answers(kind):
+    """Return whether the database server *kind* answers; one that does not is an error in CI."""
+    if kind == 'sqlite':
+        return True
+    try:
+        socket.create_connection(('127.0.0.1', conftest.SERVERS[kind][1]), timeout=2).close()
+    except OSError:
+        if os.environ.get('CI', '').lower() in ('1', 'true', 'yes'):
+            raise SystemExit('%s does not answer' % kind) from None
+        print('%-11s does not answer: skipped' % kind)
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def empty_url(kind, directory):
+    """Give the URL of a new, empty database of *kind*; one of SQLite is a file in *directory*."""
+    if kind == 'sqlite':
+        yield 'sqlite:///%s' % (pathlib.Path(directory) / ('%d.sqlite' % time.monotonic_ns()))
+        return
+    prefix, _ = conftest.SERVERS[kind]
+    name = 'ck_bench_%d_%d' % (os.getpid(), time.monotonic_ns())
+    admin = prefix + ('postgres' if kind == 'postgresql' else '')
+    server = sqlalchemy.create_engine(admin, isolation_level='AUTOCOMMIT', poolclass=sqlalchemy.NullPool)
+    with server.connect() as connection:
+        connection.exec_driver_sql('CREATE DATABASE %s' % name)
+    try:
+        yield prefix + name
+    finally:
+        with server.connect() as connection:
+            force = ' WITH (FORCE)' if kind == 'postgresql' else ''
+            connection.exec_driver_sql('DROP DATABASE %s%s' % (name, force))
+
+
+@contextlib.contextmanager
+def empty_database(kind, directory):
+    """Give a new database of *kind* with every table."""
+    with empty_url(kind, directory) as url:
+        database = engine.Database(url)
+        try:
+            migration.upgrade_all(database)
+            yield database
+        finally:
+            database.dispose()
+
+
+def version_of(database):
+    """Return what the server of *database* calls itself."""
+    query = 'SELECT sqlite_version()' if database.dialect == 'sqlite' else 'SELECT version()'
+    with database.engine.connect() as connection:
+        return str(connection.exec_driver_sql(query).scalar()).partition(' on ')[0]
+
+
+def peak_memory():
+    """Return the peak memory of this process in MiB; what getrusage says includes that of the parent."""
+    for line in pathlib.Path('/proc/self/status').read_text().splitlines():
+        if line.startswith('VmHWM:'):
+            return int(line.split()[1]) // 1024
+    raise OSError('VmHWM is missing in /proc/self/status.')
+
+
+class Counter:
+    """What an engine sends: statements, rows given with them, and transactions committed."""
+
+    def __init__(self, database):
+        self.statements = self.rows = self.commits = 0
+        sqlalchemy.event.listen(database.engine, 'before_cursor_execute', self._note_statement)
+        sqlalchemy.event.listen(database.engine, 'commit', self._note_commit)
+
+    def _note_statement(self, connection, cursor, statement, parameters, context, executemany):
+        self.statements += 1
+        if executemany:
+            self.rows += len(parameters)
+
+    def _note_commit(self, connection):
+        self.commits += 1
+
+
+def best_of(rounds, function, *args):
+    """Return the least processor seconds that *function* took."""
+    found = []
+    for _ in range(rounds):
+        begin = time.process_time()
+        function(*args)
+        found.append(time.process_time() - begin)
+    return min(found)
+
+
+def floor_of_reading(lines):
+    """Return the processor seconds of ``json.loads`` of *lines*."""
+
+    def read():
+        for line in lines:
+            json.loads(line)
+
+    return best_of(3, read)
+
+
+def floor_of_pricing(points):
+    """Return the processor seconds of ``[q * c + c for q in qs]`` over so many *points*."""
+    quantities = [Decimal(number * 31 % 4800) / 32 for number in range(points)]
+    cost = Decimal('0.125')
+    return best_of(3, lambda: [quantity * cost + cost for quantity in quantities])
