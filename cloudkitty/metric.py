@@ -58,6 +58,11 @@ class Metric:
         return '%s@#%s' % (self.name, self.alt_name) if self.alt_name else self.name
 
 
+def is_plain(metric: Metric) -> bool:
+    """Return whether quantities are the measured values, rounded."""
+    return metric.factor == 1 and not metric.offset and metric.mutate is Mutation.NONE
+
+
 def convert(metric: Metric, value: Decimal) -> Decimal:
     """Return the quantity of measured *value*: converted, mutated, then quantised once.
 

@@ -8,9 +8,12 @@ from collections.abc import Collection
 from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 import dataclasses
+import decimal
 from decimal import Decimal
 import functools
+import itertools
 from typing import Any
 
 from cloudkitty import amount
@@ -20,6 +23,18 @@ from cloudkitty.collector.gnocchi import inventory
 
 #: Granules of a period: (epoch second, seconds, value), in Gnocchi's order.
 Granules = list[tuple[float, Any, Any]]
+
+#: Begins of periods, and as many quantities.
+Row = tuple[tuple[int, ...], tuple[Decimal, ...]]
+
+#: What values are; bool is none of them.
+_NUMBERS = frozenset((int, Decimal))
+_LOWEST = -amount.LIMIT
+#: Complains about digits that are cut off.
+_STRICT = amount.CONTEXT.copy()
+_STRICT.traps[decimal.Rounded] = True
+#: How many different rows of instants are remembered.
+_MOST_ROWS = 1000
 
 _TWICE = 'Gnocchi gave two answers for one resource.'
 _parse_instant = functools.lru_cache(maxsize=1 << 14)(inventory.parse_instant)
@@ -39,17 +54,20 @@ class Window:
 class Found:
     """What an answer holds.
 
-    :ivar points: series to its begins and quantities; unsorted.
+    :ivar rows: points of one series each, ascending: (series, begins, quantities).
+    :ivar points: single points: series to its begins and quantities; unsorted.
     :ivar failed: (scope id, begin) of cells that cannot be billed, and why.
     :ivar strays: how many groups name a resource, or a scope of it, that nobody knows.
     """
 
+    rows: list[tuple[series.Series, tuple[int, ...], tuple[Decimal, ...]]] = dataclasses.field(default_factory=list)
     points: dict[series.Series, tuple[list[int], list[Decimal]]] = dataclasses.field(default_factory=dict)
     failed: dict[tuple[str, int], str] = dataclasses.field(default_factory=dict)
     strays: int = 0
 
     def add(self, other: 'Found') -> None:
         """Take in *other*."""
+        self.rows += other.rows
         for key, (begins, quantities) in other.points.items():
             known = self.points.setdefault(key, ([], []))
             known[0].extend(begins)
@@ -59,22 +77,41 @@ class Found:
 
     def columns(self, length: int, failed: Collection[tuple[str, int]]) -> list[series.Columns]:
         """Hand over the points outside the cells *failed*, sorted by begin."""
-        result = []
+        rows, self.rows = self.rows, []
+        result: dict[series.Series, series.Columns] = {}
+        for key, begins, quantities in rows:
+            if key in result or key in self.points:
+                # Of a series in pieces.
+                before = result.pop(key, None)
+                known = self.points.setdefault(key, ([], []))
+                known[0].extend((*before.begins, *begins) if before else begins)
+                known[1].extend((*before.quantities, *quantities) if before else quantities)
+            else:
+                result[key] = series.Columns(key, length, begins, quantities)
         for key in list(self.points):
             # Taken out as it goes: two of everything need not be in memory.
-            begins, quantities = self.points.pop(key)
-            kept = [index for index, begin in enumerate(begins) if (key.scope_id, begin) not in failed]
-            kept.sort(key=begins.__getitem__)
-            if kept:
-                result.append(
-                    series.Columns(
-                        key,
-                        length,
-                        tuple(begins[index] for index in kept),
-                        tuple(quantities[index] for index in kept),
-                    )
-                )
-        return result
+            loose, values = self.points.pop(key)
+            order = sorted(range(len(loose)), key=loose.__getitem__)
+            result[key] = series.Columns(
+                key, length, tuple([loose[index] for index in order]), tuple([values[index] for index in order])
+            )
+        if not failed:
+            return list(result.values())
+        scope_ids = {scope_id for scope_id, _ in failed}
+        parts = (_without(item, failed) if key.scope_id in scope_ids else item for key, item in result.items())
+        return [item for item in parts if item.begins]
+
+
+def _without(columns: series.Columns, failed: Collection[tuple[str, int]]) -> series.Columns:
+    """Return *columns* without the points of the cells *failed*."""
+    scope_id = columns.series.scope_id
+    kept = [index for index, begin in enumerate(columns.begins) if (scope_id, begin) not in failed]
+    return series.Columns(
+        columns.series,
+        columns.length,
+        tuple([columns.begins[index] for index in kept]),
+        tuple([columns.quantities[index] for index in kept]),
+    )
 
 
 def read_history(
@@ -90,7 +127,18 @@ def read_history(
 
     Raises KeyError, TypeError or ValueError for an answer that makes no sense.
     """
-    reader = _Reader(metric, window)
+    with decimal.localcontext(amount.CONTEXT):
+        return _read_groups(_Reader(metric, window), metric, scope_key, answer, resources, window)
+
+
+def _read_groups(
+    reader: '_Reader',
+    metric: metrics.Metric,
+    scope_key: str,
+    answer: Any,
+    resources: Mapping[str, inventory.Resource],
+    window: Window,
+) -> Found:
     keeps_all = metric.extra_args['use_all_resource_revisions']
     merged: dict[tuple[str, str], list[tuple[Mapping[str, Any], dict[int, Granules]]]] = {}
     for item in answer:
@@ -104,10 +152,16 @@ def read_history(
         if scope_id not in window.scope_ids:
             # It was somebody else's for a while.
             continue
-        cells = reader.split(item['measures']['measures']['aggregated'])
-        if reader.knows(frozenset(group.items()), cells):
-            for begin in reader.contradictions(frozenset(group.items()), cells):
-                reader.fail(scope_id, begin, _TWICE)
+        measures = item['measures']['measures']['aggregated']
+        row = reader.read_row(measures) if keeps_all else None
+        cells = reader.split(measures) if row is None else {}
+        said = _mark(cells) if row is None else row
+        before = reader.note(frozenset(group.items()), said)
+        if before is not None:
+            if before != said:
+                reader.fail_all(scope_id, cells if row is None else row[0])
+        elif row is not None:
+            reader.add_row(scope_id, *row, resource, group)
         elif keeps_all:
             for begin, granules in cells.items():
                 reader.add(scope_id, begin, granules, resource.at(begin + window.length, group), group)
@@ -139,8 +193,10 @@ def read_plain(
             reader.found.strays += 1
             continue
         cells = reader.split(item['measures']['measures']['aggregated'])
-        if reader.knows(resource.id, cells):
-            for begin in reader.contradictions(resource.id, cells):
+        said = _mark(cells)
+        before = reader.note(resource.id, said)
+        if before is not None:
+            for begin in cells if before != said else ():
                 reader.fail(resource.at(begin + window.length).scope_id, begin, _TWICE)
             continue
         for begin, granules in cells.items():
@@ -169,8 +225,11 @@ class _Reader:
         self._window = window
         self._method = metric.extra_args['period_method']
         self._begins = {begin: begin for begin in range(window.begin, window.end, window.length)}
-        # What identifies a group, to a digest of what it said.
-        self._seen: dict[Hashable, int] = {}
+        # What identifies a group, to what it said, or a digest of that.
+        self._seen: dict[Hashable, Any] = {}
+        # The texts of instants to the begins of periods that they are: resources of one metric have the same.
+        self._rows: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self._is_plain = metrics.is_plain(metric)
         self._quantities: dict[Any, Decimal] = {}
         self._series: dict[tuple[int, int, str], series.Series] = {}
         # The keys of the former are ids of these: none may go meanwhile.
@@ -198,16 +257,58 @@ class _Reader:
                 granules.append((second, granularity, value))
         return result
 
-    def knows(self, key: Hashable, cells: dict[int, Granules]) -> bool:
-        """Return whether a group that *key* identifies was there before; take note of it, which has *cells*."""
-        mark = _mark(cells)
-        before = len(self._seen)
-        self._seen.setdefault(key, mark)
-        return len(self._seen) == before
+    def read_row(self, measures: Any) -> Row | None:
+        """Return (begins, quantities) of *measures*, of which each is that of a period; None: look at them closely.
 
-    def contradictions(self, key: Hashable, cells: dict[int, Granules]) -> Collection[int]:
-        """Return the begins of *cells*, of a group that is known, if it said something else before."""
-        return () if self._seen[key] == _mark(cells) else cells
+        The context of decimals has to be that of amounts.
+        """
+        if not measures:
+            return None
+        times, spans, values = zip(*measures, strict=True)
+        span = spans[0]
+        if span != self._window.length or spans.count(span) != len(spans) or not _NUMBERS.issuperset(map(type, values)):
+            return None
+        begins = self._rows.get(times)
+        if begins is None:
+            if len(self._rows) >= _MOST_ROWS:
+                self._rows.clear()
+            begins = self._rows[times] = self._begins_of(times)
+        if not begins:
+            return None
+        try:
+            return begins, self._convert_all(values)
+        except (amount.AmountTooLarge, ArithmeticError):
+            # One of them is odd.
+            return None
+
+    def _begins_of(self, times: Sequence[str]) -> tuple[int, ...]:
+        """Return the periods that begin at *times*; () where these are not ascending begins of periods."""
+        known = self._begins
+        begins = tuple([known.get(_parse_instant(time), -1) for time in times])  # type: ignore[call-overload]
+        ascending = all(one < other for one, other in itertools.pairwise(begins))
+        return begins if ascending and begins[0] >= 0 else ()
+
+    def _convert_all(self, values: Sequence[Any]) -> tuple[Decimal, ...]:
+        if self._is_plain and _LOWEST < min(values) and max(values) < amount.LIMIT:
+            # A sum shows the digits of all its terms, but for 0: that may have lost some.
+            total = sum(values, amount.ZERO)
+            if total:
+                total.quantize(amount.QUANTUM, context=_STRICT)
+                return tuple(map(Decimal, values)) if int in map(type, values) else tuple(values)
+        known = self._quantities
+        try:
+            return tuple([known[value] for value in values])
+        except KeyError:
+            return tuple(map(self._convert, values))
+
+    def note(self, key: Hashable, said: Any) -> Any:
+        """Take note of what a group that *key* identifies *said*; return what it said before, None for the first."""
+        before = self._seen.setdefault(key, said)
+        return None if before is said else before
+
+    def fail_all(self, scope_id: str, begins: Iterable[int]) -> None:
+        for begin in begins:
+            self.fail(scope_id, begin, _TWICE)
 
     def fail(self, scope_id: str, begin: int, text: str) -> None:
         self.found.failed[scope_id, begin] = text
@@ -229,6 +330,30 @@ class _Reader:
         except amount.AmountTooLarge as error:
             self.fail(scope_id, begin, str(error))
             return
+        self._add_point(scope_id, begin, quantity, revision, group)
+
+    def add_row(
+        self,
+        scope_id: str,
+        begins: tuple[int, ...],
+        quantities: tuple[Decimal, ...],
+        resource: inventory.Resource,
+        group: Mapping[str, Any],
+    ) -> None:
+        """Add a point a period: those of *resource* while it shows the attributes *group*."""
+        if len(resource.revisions) == 1 and begins[-1] <= resource.revisions[0].last_begin:
+            of = self._make_series(scope_id, resource.revisions[0], group)
+            self.found.rows.append((of, begins, quantities))
+            return
+        for begin, quantity in zip(begins, quantities, strict=True):
+            revision = resource.at(begin + self._window.length, group)
+            if begin <= revision.last_begin:
+                # Else a request for this period alone would no longer find it.
+                self._add_point(scope_id, begin, quantity, revision, group)
+
+    def _add_point(
+        self, scope_id: str, begin: int, quantity: Decimal, revision: inventory.Revision, group: Mapping[str, Any]
+    ) -> None:
         begins, quantities = self.found.points.setdefault(self._make_series(scope_id, revision, group), ([], []))
         begins.append(begin)
         quantities.append(quantity)

@@ -179,25 +179,39 @@ def parse_json(text: str) -> Any:
         return json.loads(text)
 
 
-_EXACT = json.JSONDecoder(parse_float=Decimal, parse_constant=Decimal)
 _BETWEEN = re.compile(r'\s*([,\]])\s*')
 _OPENING = re.compile(r'\[\s*')
+
+
+class _Numbers(dict[str, Decimal]):
+    """Text of a number to the number: most measures, and all granularities, come again and again."""
+
+    MOST = 4096
+
+    def __missing__(self, text: str) -> Decimal:
+        if len(self) >= self.MOST:
+            self.clear()
+        number = self[text] = Decimal(text)
+        return number
 
 
 def _iterate(text: str) -> Iterator[Any]:
     """Yield the items of the JSON list *text*; raise ValueError where it is none."""
     opening = _OPENING.match(text)
     position = opening.end() if opening else 0
-    if text[position:] == ']':
+    if text.startswith(']', position) and position + 1 == len(text):
         return
+    number = _Numbers().__getitem__
+    decode = json.JSONDecoder(parse_float=number, parse_constant=number).raw_decode
+    between = _BETWEEN.match
     while True:
-        item, position = _EXACT.raw_decode(text, position)
+        item, position = decode(text, position)
         yield item
-        between = _BETWEEN.match(text, position)
-        if between is None:
+        found = between(text, position)
+        if found is None:
             raise ValueError('The list goes wrong at %d.' % position)
-        position = between.end()
-        if between.group(1) == ']':
+        position = found.end()
+        if found.group(1) == ']':
             if position != len(text):
                 raise ValueError('Something follows the list.')
             return

@@ -60,9 +60,9 @@ def read(metric, *groups, resource=None):
 
 def points(found):
     return {
-        (tuple(sorted(key.groupby.items())), begin - JUNE): quantity
-        for key, (begins, quantities) in found.points.items()
-        for begin, quantity in zip(begins, quantities, strict=True)
+        (tuple(sorted(item.series.groupby.items())), begin - JUNE): quantity
+        for item in found.columns(HOUR, ())
+        for begin, quantity in zip(item.begins, item.quantities, strict=True)
     }
 
 
