@@ -7,6 +7,9 @@ Instants here are epoch seconds.
 import dataclasses
 import datetime
 import enum
+import functools
+import operator
+from typing import NamedTuple
 
 from cloudkitty import period
 
@@ -23,8 +26,7 @@ class Status(enum.Enum):
     LOST = 'lost'
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """Consecutive cells ``[begin, end)`` of one scope and metric that fared alike.
 
     :ivar rule_set: digest of the rule set that priced them, or None where nothing was priced.
@@ -66,12 +68,10 @@ def split_months(run: Run) -> list[Run]:
     """Return *run* cut at the UTC months that begin inside it."""
     result = []
     begin = run.begin
-    while begin < run.end:
-        year, month = month_of(begin)
-        following = datetime.datetime(year + month // 12, month % 12 + 1, 1, tzinfo=period.UTC)
-        end = min(run.end, period.to_epoch(following))
-        result.append(dataclasses.replace(run, begin=begin, end=end))
+    while run.end > (end := _month_end(begin // period.DAY)):
+        result.append(run._replace(begin=begin, end=end))
         begin = end
+    result.append(run if begin == run.begin else run._replace(begin=begin))
     return result
 
 
@@ -98,30 +98,42 @@ def without(run: Run, begin: int, end: int) -> list[Run]:
         return [run]
     parts = []
     if run.begin < begin:
-        parts.append(dataclasses.replace(run, end=begin))
+        parts.append(run._replace(end=begin))
     if end < run.end:
-        parts.append(dataclasses.replace(run, begin=end))
+        parts.append(run._replace(begin=end))
     return parts
 
 
 def join(runs: list[Run]) -> list[Run]:
     """Return *runs* sorted by (scope, metric, begin), neighbours of equal content joined within a UTC month."""
     result: list[Run] = []
-    for run in sorted(runs, key=lambda run: (run.scope_id, run.metric, run.begin)):
-        last = result[-1] if result else None
+    last: Run | None = None
+    for run in sorted(runs, key=_place):
         if (
             last is not None
             and last.end == run.begin
-            and dataclasses.replace(run, begin=last.begin, end=last.end) == last
-            and month_of(last.begin) == month_of(run.begin)
+            and last[:2] == run[:2]
+            and last[4:] == run[4:]
+            and run.begin < _month_end(last.begin // period.DAY)
         ):
-            result[-1] = dataclasses.replace(last, end=run.end)
+            last = result[-1] = last._replace(end=run.end)
         else:
             result.append(run)
+            last = run
     return result
+
+
+_place = operator.itemgetter(0, 1, 2)
 
 
 def month_of(second: int) -> tuple[int, int]:
     """Return (year, month), UTC, of an epoch second."""
     instant = period.from_epoch(second)
     return instant.year, instant.month
+
+
+@functools.lru_cache(maxsize=1024)
+def _month_end(day: int) -> int:
+    """Return the epoch second at which the UTC month of *day*, counted from 1970-01-01, ends."""
+    year, month = month_of(day * period.DAY)
+    return period.to_epoch(datetime.datetime(year + month // 12, month % 12 + 1, 1, tzinfo=period.UTC))

@@ -12,6 +12,7 @@ from sqlalchemy import orm
 
 from cloudkitty import coverage
 from cloudkitty import period
+from cloudkitty.db import bulk
 from cloudkitty.db import engine
 from cloudkitty.db import ledger_models
 from cloudkitty.db import scopes
@@ -21,6 +22,9 @@ from cloudkitty.db import types
 Guard = ledger_models.Guard
 CoverageRun = ledger_models.CoverageRun
 CoverageFailure = ledger_models.CoverageFailure
+
+_RUN = ('scope_id', 'metric', 'begin', 'end', 'status', 'rule_set', 'altered')
+_STATUSES = {status.value: status for status in coverage.Status}
 
 
 def write_runs(session: orm.Session, guards: Mapping[str, int], runs: list[coverage.Run]) -> list[coverage.Run]:
@@ -40,18 +44,16 @@ def write_runs(session: orm.Session, guards: Mapping[str, int], runs: list[cover
     before: list[coverage.Run] = []
     for part in statements.chunks(sorted(owners)):
         # Runs are cut at months, so none that begins before this month matters.
-        query = sqlalchemy.select(CoverageRun).where(
+        query = sqlalchemy.select(*_columns()).where(
             CoverageRun.scope_id.in_(part), CoverageRun.begin >= month, CoverageRun.begin <= last
         )
-        before += [to_run(row, owners[row.scope_id]) for row in session.scalars(query) if row.metric in metrics]
+        before += [to_run(row, owners[row.scope_id]) for row in session.execute(query) if row.metric in metrics]
     after = coverage.replace(before, runs)
     kept = set(before)
     fresh = [run for run in after if run not in kept]
-    taken = {_key(guards, run) for run in after}
-    statements.delete_keys(
-        session, CoverageRun, sorted(key for key in (_key(guards, run) for run in before) if key not in taken)
-    )
-    statements.upsert(session, CoverageRun, _to_rows(guards, fresh))
+    taken = {run[:3] for run in after}
+    statements.delete_keys(session, CoverageRun, sorted(_key(guards, run) for run in before if run[:3] not in taken))
+    bulk.replace(session, CoverageRun, _RUN, _to_rows(guards, fresh))
     return before
 
 
@@ -172,10 +174,14 @@ def _key(guards: Mapping[str, int], run: coverage.Run) -> tuple[int, str, int]:
     return guards[run.scope_id], run.metric, run.begin
 
 
-def to_run(row: CoverageRun, scope_id: str) -> coverage.Run:
+def _columns() -> list[Any]:
+    return [getattr(CoverageRun, name) for name in _RUN]
+
+
+def to_run(row: Any, scope_id: str) -> coverage.Run:
     """Return the run that *row* holds."""
     return coverage.Run(
-        scope_id, row.metric, row.begin, row.end, coverage.Status(row.status), row.rule_set, bool(row.altered)
+        scope_id, row.metric, row.begin, row.end, _STATUSES[row.status], row.rule_set, bool(row.altered)
     )
 
 
@@ -184,10 +190,10 @@ def read_runs(session: orm.Session, guards: Mapping[str, int], begin: int, end: 
     names = {guard_id: scope_id for scope_id, guard_id in guards.items()}
     result = []
     for part in statements.chunks(sorted(names)):
-        query = sqlalchemy.select(CoverageRun).where(
+        query = sqlalchemy.select(*_columns()).where(
             CoverageRun.scope_id.in_(part), CoverageRun.begin < end, CoverageRun.end > begin
         )
-        result += [to_run(row, names[row.scope_id]) for row in session.scalars(query)]
+        result += [to_run(row, names[row.scope_id]) for row in session.execute(query)]
     return result
 
 
@@ -204,22 +210,14 @@ def cut(session: orm.Session, guards: Mapping[str, int], cuts: Iterable[tuple[co
     for run, begin, end in cuts:
         rests[run] = [piece for rest in rests.get(run, [run]) for piece in coverage.without(rest, begin, end)]
     statements.delete_keys(session, CoverageRun, sorted(_key(guards, run) for run in rests))
-    statements.upsert(session, CoverageRun, _to_rows(guards, [piece for rest in rests.values() for piece in rest]))
+    bulk.replace(session, CoverageRun, _RUN, _to_rows(guards, [piece for rest in rests.values() for piece in rest]))
 
 
-def _to_rows(guards: Mapping[str, int], runs: Iterable[coverage.Run]) -> list[dict[str, Any]]:
-    return [
-        {
-            'scope_id': guards[run.scope_id],
-            'metric': run.metric,
-            'begin': run.begin,
-            'end': run.end,
-            'status': run.status.value,
-            'rule_set': run.rule_set,
-            'altered': run.altered,
-        }
-        for run in sorted(runs, key=lambda run: _key(guards, run))
-    ]
+def _to_rows(guards: Mapping[str, int], runs: Iterable[coverage.Run]) -> list[bulk.Row]:
+    return sorted(
+        (guards[run.scope_id], run.metric, run.begin, run.end, run.status.value, run.rule_set, run.altered)
+        for run in runs
+    )
 
 
 def note_failures(database: engine.Database, failures: Collection[coverage.Failure]) -> None:

@@ -179,23 +179,52 @@ def coverage_of(
 
     :param types: metric types; those that only a rating module put there are added for their scopes.
     """
-    filled = filled_cells(rated)
+    filled = _filled_begins(rated)
+    # Everything else is the same in all its cells.
+    odd = {(trouble.scope_id, trouble.metric) for trouble in rated.troubles}
+    odd.update((scope_id, name) for scope_id, name, _ in rated.skipped)
+    altered = {scope_id for scope_id, _ in rated.altered}
     troubles = troubled_cells(rated.troubles, length)
     known = dict.fromkeys(types)
     added: dict[str, dict[str, None]] = {}
-    for scope_id, name, _ in sorted(filled):
+    for scope_id, name in sorted(filled):
         if name not in known:
             added.setdefault(scope_id, {})[name] = None
-    runs = []
+    runs: list[coverage.Run] = []
     for scope_id, (first, end) in windows.items():
+        begins = tuple(range(first, end, length))
         for name in (*known, *added.get(scope_id, ())):
-            for begin in range(first, end, length):
+            there = filled.get((scope_id, name), ())
+            if (scope_id, name) not in odd and scope_id not in altered:
+                if not there or there == begins:
+                    status, rule_set = (
+                        (coverage.Status.RATED, rated.rule_set) if there else (coverage.Status.EMPTY, None)
+                    )
+                    runs += coverage.split_months(coverage.Run(scope_id, name, first, end, status, rule_set))
+                    continue
+            instants = frozenset(there)
+            for begin in begins:
                 cell = (scope_id, name, begin)
                 trouble = troubles.get(cell)
-                is_filled = cell in filled
+                is_filled = begin in instants
                 status = coverage.Status.RATED if is_filled else coverage.Status.EMPTY
                 runs.append(to_run(cell, length, trouble.status if trouble else status, is_filled, rated))
     return coverage.join(runs)
+
+
+def _filled_begins(rated: usage.Rated) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return {(scope id, metric type): begins of the cells of :func:`filled_cells`}, ascending."""
+    result: dict[tuple[str, str], tuple[int, ...]] = {}
+    for item in rated.columns:
+        key = (item.series.scope_id, item.series.metric)
+        before = result.setdefault(key, item.begins)
+        # Most series of a batch have points in the same periods.
+        if before is not item.begins and before != item.begins:
+            result[key] = tuple(sorted({*before, *item.begins}))
+    for scope_id, name, begin in rated.skipped:
+        key = (scope_id, name)
+        result[key] = tuple(sorted({*result.get(key, ()), begin}))
+    return result
 
 
 def failures_of(

@@ -13,9 +13,7 @@ period the count of points, the sums, and how many of the points no rule matched
 
 from collections.abc import Iterable
 from collections.abc import Iterator
-from collections.abc import Sequence
 from decimal import Decimal
-import operator
 from typing import Any
 from typing import NamedTuple
 
@@ -26,16 +24,6 @@ class Point(NamedTuple):
     """:ivar offset: seconds from the begin of the UTC day; *price* is None while there is none."""
 
     offset: int
-    length: int
-    qty: Decimal
-    price: Decimal | None
-
-
-class Stretch(NamedTuple):
-    """Equal points, each of which begins where the one before ends; *offset* is that of the first."""
-
-    offset: int
-    points: int
     length: int
     qty: Decimal
     price: Decimal | None
@@ -63,34 +51,13 @@ def reach(text: str) -> int:
     return result
 
 
-def join(points: Iterable[Point]) -> list[Stretch]:
-    """Return *points*, which must be sorted by offset, in as few stretches as they make."""
-    return [Stretch(first, count, *values) for first, count, values in _stretches(points)]
-
-
-def spread(stretches: Iterable[Stretch]) -> list[Point]:
-    """Return the points of *stretches*, sorted by offset."""
-    found = [
-        Point(offset, length, qty, price)
-        for first, count, length, qty, price in stretches
-        for offset in (range(first, first + count * length, length) if count > 1 else (first,))
-    ]
-    found.sort(key=operator.itemgetter(0))
-    return found
-
-
-def encode_stretches(stretches: Iterable[Stretch]) -> str:
-    """Return the body of *stretches*, which must be sorted by offset and not overlap."""
+def encode_points(points: Iterable[Point]) -> str:
+    """Return the body of *points*, which must be sorted by offset."""
     to_text = amount.to_text
     return ';'.join(
         '%s %d %s %s' % (_head(first, count), length, to_text(qty), '-' if price is None else to_text(price))
-        for first, count, length, qty, price in stretches
+        for first, count, (length, qty, price) in _stretches(points)
     )
-
-
-def encode_points(points: Iterable[Point]) -> str:
-    """Return the body of *points*, which must be sorted by offset."""
-    return encode_stretches(join(points))
 
 
 def decode_points(body: str) -> list[Point]:
@@ -140,17 +107,11 @@ def end_of(body: str) -> int:
     return end
 
 
-def append_stretches(body: str, stretches: Sequence[Stretch]) -> str | None:
-    """Return *body* with *stretches* (at least one) behind it, or None unless all of them begin after its points."""
-    return _append(body, stretches[0].offset, encode_stretches(stretches))
+def append(body: str, offset: int, added: str) -> str | None:
+    """Return *body* with the points or cells of the body *added* behind its own.
 
-
-def append_cells(body: str, cells: Sequence[Cell]) -> str | None:
-    """Return *body* with *cells* (at least one) behind its own, or None unless all of them begin after those."""
-    return _append(body, cells[0].offset, encode_cells(cells))
-
-
-def _append(body: str, offset: int, added: str) -> str | None:
+    None unless all of them begin, the first at *offset*, after those.
+    """
     before, _, last = body.rpartition(';')
     head, _, values = last.partition(' ')
     first, _, count = head.partition('x')

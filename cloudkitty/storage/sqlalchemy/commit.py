@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import datetime
-from decimal import Decimal
+import decimal
 import functools
-import io
 import operator
 from typing import Any
 
@@ -28,6 +27,7 @@ from cloudkitty import coverage
 from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import series
+from cloudkitty.db import bulk
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import pushes
@@ -39,6 +39,7 @@ from cloudkitty.storage import transaction
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.sqlalchemy import models
+from cloudkitty.storage.sqlalchemy import slices
 from cloudkitty.storage.sqlalchemy import windows
 
 LOG = log.getLogger(__name__)
@@ -49,14 +50,20 @@ ScopeMonth = models.ScopeMonth
 
 #: How many day rows are written at once: they take more room than the points they hold.
 ROWS = 10_000
-#: From this many rows on PostgreSQL takes them by COPY.
-COPY_FROM = 100
-
 #: Cause of a correction: see :func:`to_edit`.
 IMPORTED = 'imported, then rated'
 
-#: (day, guard id, metric, origin)
+#: (day, series id)
+DayKey = tuple[int, int]
+#: (day, or month, guard id, metric, origin)
 RollUpKey = tuple[int, int, str, str]
+
+# Columns of the tables, in the order of the rows that are made here.
+_SERIES = ('fingerprint', 'scope_id', 'metric', 'unit', 'origin', 'description', 'groupby', 'metadata')
+_DAY = ('day', 'series_id', 'scope_id', 'qty', 'price', 'points', 'body')
+_TOTALS = ('points', 'qty', 'price', 'unpriced', 'skipped')
+_SCOPE_DAY = ('day', 'scope_id', 'metric', 'origin', *_TOTALS, 'body')
+_SCOPE_MONTH = ('month', 'scope_id', 'metric', 'origin', *_TOTALS)
 
 
 @dataclasses.dataclass
@@ -279,7 +286,7 @@ def _find_ids(
     fresh = sorted(fingerprint for fingerprint in wanted if fingerprint not in found)
     # Some at a time: rows are larger than what they are made of.
     for part in statements.chunks(fresh):
-        statements.insert_or_ignore(session, models.SeriesRow, [_to_row(wanted[key], guards) for key in part])
+        bulk.add(session, models.SeriesRow, _SERIES, [_to_row(wanted[key], guards) for key in part])
     found.update(_look_up(session, fresh))
     return found
 
@@ -293,123 +300,71 @@ def _look_up(session: orm.Session, fingerprints: Sequence[bytes]) -> dict[bytes,
     return result
 
 
-def _to_row(item: series.Series, guards: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        'fingerprint': item.fingerprint,
-        'scope_id': guards[item.scope_id],
-        'metric': item.metric,
-        'unit': item.unit,
-        'origin': item.origin.value,
-        'description': item.description,
-        'groupby': series.canonical(item.groupby),
-        'metadata': series.canonical(item.metadata),
-    }
+def _to_row(item: series.Series, guards: Mapping[str, int]) -> bulk.Row:
+    return (
+        item.fingerprint,
+        guards[item.scope_id],
+        item.metric,
+        item.unit,
+        item.origin.value,
+        item.description,
+        series.canonical(item.groupby),
+        series.canonical(item.metadata),
+    )
 
 
 def edit_days(session: orm.Session, edit: Edit) -> None:
     """Merge the points of *edit* into their day rows, and what that changes into the roll-ups."""
-    fresh: dict[tuple[int, int], list[body.Stretch]] = {}
+    with decimal.localcontext(amount.CONTEXT):
+        fresh, owners, cells = _cut(edit)
+        for rows, gone in _merge_days(session, edit, fresh, owners):
+            statements.delete_keys(session, RatedDay, gone)
+            bulk.replace(session, RatedDay, _DAY, rows)
+        day_rows, gone_days, deltas = _merge_roll_ups(session, edit, cells)
+        month_rows, gone_months = _merge_months(session, deltas)
+        statements.delete_keys(session, ScopeDay, gone_days)
+        bulk.replace(session, ScopeDay, _SCOPE_DAY, day_rows)
+        statements.delete_keys(session, ScopeMonth, gone_months)
+        bulk.replace(session, ScopeMonth, _SCOPE_MONTH, month_rows)
+
+
+def _cut(
+    edit: Edit,
+) -> tuple[dict[DayKey, list[slices.Slice]], dict[int, tuple[int, str, str]], dict[RollUpKey, slices.Cells]]:
+    """Return the points of *edit* by day and series, the owners of the series, and what they add up to."""
+    cutter = slices.Cutter()
+    fresh: dict[DayKey, list[slices.Slice]] = {}
     owners: dict[int, tuple[int, str, str]] = {}
-    sums: dict[RollUpKey, dict[tuple[int, int, int], list[Any]]] = {}
+    cells: dict[RollUpKey, slices.Cells] = {}
     for item in edit.columns:
-        _collect_points(item, edit, fresh, owners, sums)
+        series_id = edit.ids[item.series.fingerprint]
+        owner = edit.guards[item.series.scope_id], item.series.metric, item.series.origin.value
+        owners[series_id] = owner
+        for day, part in cutter.cut(item):
+            fresh.setdefault((day, series_id), []).append(part)
+            key = (day, *owner)
+            if key not in cells:
+                cells[key] = slices.Cells()
+            cells[key].add(part)
     for (scope_id, metric, begin), count in edit.skipped.items():
         day, offset = divmod(begin, period.DAY)
-        by_shape = sums.setdefault((day, edit.guards[scope_id], metric, series.Origin.COLLECTED.value), {})
-        by_shape.setdefault((offset, 1, edit.length), [0, amount.ZERO, amount.ZERO, 0, 0])[4] += count
-    for rows, gone in _merge_days(session, edit, fresh, owners):
-        statements.delete_keys(session, RatedDay, gone)
-        _write_days(session, rows)
-    cells = {key: _to_cells(by_shape) for key, by_shape in sums.items()}
-    day_rows, gone_days, deltas = _merge_roll_ups(session, edit, cells)
-    month_rows, gone_months = _merge_months(session, deltas)
-    statements.delete_keys(session, ScopeDay, gone_days)
-    statements.upsert(session, ScopeDay, day_rows)
-    statements.delete_keys(session, ScopeMonth, gone_months)
-    statements.upsert(session, ScopeMonth, month_rows)
-
-
-def _collect_points(
-    item: series.Columns,
-    edit: Edit,
-    fresh: dict[tuple[int, int], list[body.Stretch]],
-    owners: dict[int, tuple[int, str, str]],
-    sums: dict[RollUpKey, dict[tuple[int, int, int], list[Any]]],
-) -> None:
-    """Add the points of *item* to *fresh*, and to *sums*: [points, qty, price, unpriced, skipped] of each period.
-
-    Sums are kept by (offset, count, length) of the stretches, of which the series of a metric have few.
-    """
-    add = amount.CONTEXT.add
-    series_id = edit.ids[item.series.fingerprint]
-    guard_id = edit.guards[item.series.scope_id]
-    metric, origin = item.series.metric, item.series.origin.value
-    owners[series_id] = (guard_id, metric, origin)
-    length = item.length
-    last_day = None
-    for begin, count, qty, price, is_unpriced in _to_stretches(item):
-        day, offset = divmod(begin, period.DAY)
-        if day != last_day:
-            last_day = day
-            stretches = fresh.setdefault((day, series_id), [])
-            by_shape = sums.setdefault((day, guard_id, metric, origin), {})
-        stretches.append(body.Stretch(offset, count, length, qty, price))
-        if price is not None:
-            found = by_shape.get((offset, count, length))
-            if found is None:
-                by_shape[offset, count, length] = [1, qty, price, int(is_unpriced), 0]
-            else:
-                found[0] += 1
-                found[1] = add(found[1], qty)
-                found[2] = add(found[2], price)
-                found[3] += is_unpriced
-
-
-def _to_stretches(item: series.Columns) -> Iterator[tuple[int, int, Decimal, Decimal | None, bool]]:
-    """Yield (begin of the first, count, quantity, price, whether unpriced) of equal points in a row within a day."""
-    length = item.length
-    prices = item.prices if item.prices is not None else (None,) * len(item.begins)
-    unpriced = item.unpriced if item.unpriced is not None else (False,) * len(item.begins)
-    first = count = midnight = 0
-    following = -1
-    qty = amount.ZERO
-    price: Decimal | None = None
-    is_unpriced = False
-    for begin, new_qty, new_price, flag in zip(item.begins, item.quantities, prices, unpriced, strict=True):
-        if begin == following and begin < midnight and new_qty == qty and new_price == price and flag == is_unpriced:
-            count += 1
-        else:
-            if count:
-                yield first, count, qty, price, is_unpriced
-            first, count, qty, price, is_unpriced = begin, 1, new_qty, new_price, flag
-            midnight = begin - begin % period.DAY + period.DAY
-        following = begin + length
-    if count:
-        yield first, count, qty, price, is_unpriced
-
-
-def _to_cells(sums: Mapping[tuple[int, int, int], list[Any]]) -> dict[tuple[int, int], list[Any]]:
-    """Return {(offset, length): [points, qty, price, unpriced, skipped]} of {(offset, count, length): the same}."""
-    cells: dict[tuple[int, int], list[Any]] = {}
-    for (first, count, length), values in sums.items():
-        for offset in range(first, first + count * length, length) if count > 1 else (first,):
-            old = cells.get((offset, length))
-            cells[offset, length] = _add_up(old, values) if old is not None else values
-    return cells
+        key = (day, edit.guards[scope_id], metric, series.Origin.COLLECTED.value)
+        cells.setdefault(key, slices.Cells()).skip(offset, edit.length, count)
+    return fresh, owners, cells
 
 
 def _merge_days(
     session: orm.Session,
     edit: Edit,
-    fresh: Mapping[tuple[int, int], list[body.Stretch]],
+    fresh: Mapping[DayKey, list[slices.Slice]],
     owners: dict[int, tuple[int, str, str]],
-) -> Iterator[tuple[list[dict[str, Any]], list[tuple[int, int]]]]:
+) -> Iterator[tuple[list[bulk.Row], list[DayKey]]]:
     """Yield day rows to write and the keys of those that are empty now, some at a time in the order of their keys.
 
     What is replaced is written to the history before.
     """
-    collected: dict[tuple[int, int], Any] = {}
-    kept: dict[tuple[int, int], list[body.Point]] = {}
+    collected: dict[DayKey, Any] = {}
+    kept: dict[DayKey, list[body.Point]] = {}
     replaced = []
     if edit.starts:
         _refuse_long(session, edit)
@@ -428,7 +383,7 @@ def _merge_days(
                 goes = edit.takes_out(row.scope_id, row.metric, midnight + point.offset)
                 (out if goes else after).append(point)
             if out:
-                replaced.append(_to_day_row(key, row.scope_id, body.join(out)))
+                replaced.append(_to_day_row(key, row.scope_id, out))
                 kept[key] = after
     if replaced and edit.cause == IMPORTED:
         LOG.warning(
@@ -444,29 +399,34 @@ def _merge_days(
 
 def _merge_some(
     edit: Edit,
-    keys: Iterable[tuple[int, int]],
-    existing: Mapping[tuple[int, int], Any],
-    fresh: Mapping[tuple[int, int], list[body.Stretch]],
-    kept: Mapping[tuple[int, int], list[body.Point]],
+    keys: Iterable[DayKey],
+    existing: Mapping[DayKey, Any],
+    fresh: Mapping[DayKey, list[slices.Slice]],
+    kept: Mapping[DayKey, list[body.Point]],
     owners: Mapping[int, tuple[int, str, str]],
-) -> tuple[list[dict[str, Any]], list[tuple[int, int]]]:
-    rows = []
+) -> tuple[list[bulk.Row], list[DayKey]]:
+    rows: list[bulk.Row] = []
     gone = []
     for key in keys:
         row = existing.get(key)
-        added = _in_order(fresh.get(key, []))
+        added = fresh.get(key, ())
         owner = owners[key[1]]
-        if row is not None and added and key not in kept:
-            extended = body.append_stretches(row.body, added)
+        if len(added) == 1 and key not in kept:
+            (part,) = added
+            count, qty, price = part.totals()
+            if row is None:
+                rows.append((*key, owner[0], qty, price, count, part.encode()))
+                continue
+            extended = body.append(row.body, part.shape.offsets[0], part.encode())
             if extended is not None:
-                rows.append(_to_day_row(key, owner[0], added, row, extended))
+                rows.append((*key, owner[0], row.qty + qty, row.price + price, row.points + count, extended))
                 continue
         before = kept[key] if key in kept else body.decode_points(row.body) if row is not None else []
-        if before and added and not edit.appends and owner[2] == series.Origin.COLLECTED.value:
-            _refuse_doubles(key[0], before, added, owner[1])
-        stretches = body.join(sorted(before + body.spread(added), key=_by_offset)) if before else added
-        if stretches:
-            rows.append(_to_day_row(key, owner[0], stretches))
+        after = [point for part in added for point in part.points()]
+        if before and after and not edit.appends and owner[2] == series.Origin.COLLECTED.value:
+            _refuse_doubles(key[0], before, after, owner[1])
+        if before or after:
+            rows.append(_to_day_row(key, owner[0], sorted(before + after, key=_by_offset)))
         elif row is not None:
             gone.append(key)
     return rows, gone
@@ -475,19 +435,9 @@ def _merge_some(
 _by_offset = operator.itemgetter(0)
 
 
-def _in_order(stretches: list[body.Stretch]) -> list[body.Stretch]:
-    """Return *stretches* sorted and side by side: columns of one series may have points of different lengths."""
-    end = -1
-    for stretch in stretches:
-        if stretch.offset < end:
-            return body.join(body.spread(stretches))
-        end = stretch.offset + (stretch.points - 1) * stretch.length
-    return stretches
-
-
-def _refuse_doubles(day: int, before: list[body.Point], added: list[body.Stretch], metric: str) -> None:
+def _refuse_doubles(day: int, before: list[body.Point], added: list[body.Point], metric: str) -> None:
     taken = {point.offset for point in before}
-    for point in body.spread(added):
+    for point in added:
         if point.offset in taken:
             raise errors.Conflict(
                 'Metric %s holds collected points at %s already.'
@@ -534,9 +484,9 @@ class NoPeriod(errors.Conflict):
         )
 
 
-def _read_days(session: orm.Session, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Any]:
-    """Return the day rows that there are of *keys*, (day, series id), and maybe others."""
-    result: dict[tuple[int, int], Any] = {}
+def _read_days(session: orm.Session, keys: Sequence[DayKey]) -> dict[DayKey, Any]:
+    """Return the day rows that there are of *keys*, and maybe others."""
+    result: dict[DayKey, Any] = {}
     for days, ids in _touched(keys):
         query = sqlalchemy.select(
             RatedDay.day, RatedDay.series_id, RatedDay.scope_id, RatedDay.qty, RatedDay.price, RatedDay.points,
@@ -574,7 +524,7 @@ def _list_collected(session: orm.Session, edit: Edit) -> list[Any]:
     return result
 
 
-def _write_history(session: orm.Session, edit: Edit, rows: Sequence[dict[str, Any]]) -> None:
+def _write_history(session: orm.Session, edit: Edit, rows: Sequence[bulk.Row]) -> None:
     """Write day rows of the points that are taken out."""
     if not rows or not edit.keeps_history:
         return
@@ -585,54 +535,37 @@ def _write_history(session: orm.Session, edit: Edit, rows: Sequence[dict[str, An
         models.RatedHistory,
         [
             {
-                **row,
+                **dict(zip(_DAY, row, strict=True)),
                 'cause': edit.cause,
                 'who': who,
                 'at': now,
-                'task_id': edit.tasks.get(row['scope_id']),
+                'task_id': edit.tasks.get(row[2]),
             }
-            for row in sorted(rows, key=lambda row: (row['day'], row['series_id']))
+            for row in sorted(rows, key=operator.itemgetter(0, 1))
         ],
     )
 
 
-def _to_day_row(
-    key: tuple[int, int], guard_id: int, stretches: Sequence[body.Stretch], row: Any = None, text: str | None = None
-) -> dict[str, Any]:
-    """Return the day row of *stretches*; with *row* and *text*, the row they are added to and the body that makes."""
-    points, qty, price = (0, amount.ZERO, amount.ZERO) if row is None else (row.points, row.qty, row.price)
-    fma, add = amount.CONTEXT.fma, amount.CONTEXT.add
-    for _, count, _, each_qty, each_price in stretches:
-        if each_price is not None:
-            points += count
-            if count == 1:
-                qty, price = add(qty, each_qty), add(price, each_price)
-            else:
-                qty, price = fma(each_qty, count, qty), fma(each_price, count, price)
-    return {
-        'day': key[0],
-        'series_id': key[1],
-        'scope_id': guard_id,
-        'qty': qty,
-        'price': price,
-        'points': points,
-        'body': body.encode_stretches(stretches) if text is None else text,
-    }
+def _to_day_row(key: DayKey, guard_id: int, points: Sequence[body.Point]) -> bulk.Row:
+    """Return the day row of *points*, which are sorted."""
+    priced = [point for point in points if point.price is not None]
+    qty, price = amount.total(point.qty for point in priced), amount.total(point.price for point in priced)  # type: ignore[misc]
+    return *key, guard_id, qty, price, len(priced), body.encode_points(points)
 
 
 def _merge_roll_ups(
-    session: orm.Session, edit: Edit, fresh: dict[RollUpKey, dict[tuple[int, int], list[Any]]]
-) -> tuple[list[dict[str, Any]], list[RollUpKey], dict[RollUpKey, list[Any]]]:
+    session: orm.Session, edit: Edit, fresh: Mapping[RollUpKey, slices.Cells]
+) -> tuple[list[bulk.Row], list[RollUpKey], dict[RollUpKey, list[Any]]]:
     """Return the rows of ``scope_days`` to write, the keys of those to delete, and what changes by (month, ...)."""
     first = min([key[0] for key in fresh] + ([edit.first_day] if edit.takes_out else []), default=0)
     last = max([key[0] for key in fresh] + ([edit.last_day] if edit.takes_out else []), default=-1)
     existing: dict[RollUpKey, Any] = {}
     for part in statements.chunks(sorted(edit.guards.values())):
-        query = sqlalchemy.select(ScopeDay).where(
+        query = sqlalchemy.select(*(getattr(ScopeDay, name) for name in _SCOPE_DAY)).where(
             ScopeDay.scope_id.in_(part), ScopeDay.day >= first, ScopeDay.day <= last
         )
-        for found in session.scalars(query):
-            existing[found.day, found.scope_id, found.metric, found.origin] = found
+        for found in session.execute(query):
+            existing[tuple(found[:4])] = found
     rows = []
     gone = []
     deltas: dict[RollUpKey, list[Any]] = {}
@@ -641,31 +574,34 @@ def _merge_roll_ups(
         candidates |= {key for key in existing if key[3] == series.Origin.COLLECTED.value}
     for key in sorted(candidates):
         row = existing.get(key)
-        if row is not None and edit.takes_out is None and fresh[key]:
-            added = [body.Cell(*place, *fresh[key][place]) for place in sorted(fresh[key])]
-            extended = body.append_cells(row.body, added)
+        if edit.takes_out is None and fresh[key]:
+            offset, text, totals = fresh[key].fold()
+            extended = text if row is None else body.append(row.body, offset, text)
             if extended is not None:
-                change = _sum_cells(added)
-                rows.append(_to_roll_up(key, _add_up(totals_of(row), change), extended))
-                _add_to_month(deltas, key, change)
+                _add_to_month(deltas, key, totals)
+                if row is not None:
+                    totals = slices.add_up(totals_of(row), totals)
+                rows.append((*key, *totals, extended))
                 continue
-        cells = _index_cells(row)
+        added = fresh[key].by_place() if key in fresh else {}
+        cells = dict(slices.decode_cells(None if row is None else row.body))
         if edit.takes_out is not None and key[3] == series.Origin.COLLECTED.value:
             midnight = key[0] * period.DAY
             cells = {
                 place: cell for place, cell in cells.items() if not edit.takes_out(key[1], key[2], midnight + place[0])
             }
         if key[3] == series.Origin.COLLECTED.value and not edit.appends:
-            _refuse_filled(key, cells, fresh.get(key, {}))
-        for place, values in fresh.get(key, {}).items():
+            _refuse_filled(key, cells, added)
+        for place, values in added.items():
             old = cells.get(place)
-            cells[place] = body.Cell(*place, *(_add_up(old[2:], values) if old is not None else values))
-        totals = _sum_cells(cells.values())
+            cells[place] = values if old is None else slices.add_up(old, values)
+        totals = slices.add_up_all(cells.values())
         if cells:
-            rows.append(_to_roll_up(key, totals, body.encode_cells(cells[place] for place in sorted(cells))))
+            text = body.encode_cells(body.Cell(*place, *cells[place]) for place in sorted(cells))
+            rows.append((*key, *totals, text))
         elif row is not None:
             gone.append(key)
-        _add_to_month(deltas, key, totals if row is None else _subtract(totals, totals_of(row)))
+        _add_to_month(deltas, key, totals if row is None else slices.subtract(totals, totals_of(row)))
     return rows, gone, deltas
 
 
@@ -674,23 +610,14 @@ def totals_of(row: Any) -> list[Any]:
     return [row.points, row.qty, row.price, row.unpriced, row.skipped]
 
 
-def _to_roll_up(key: RollUpKey, totals: Sequence[Any], text: str) -> dict[str, Any]:
-    names = ('day', 'scope_id', 'metric', 'origin', 'points', 'qty', 'price', 'unpriced', 'skipped')
-    return dict(zip(names, [*key, *totals], strict=True)) | {'body': text}
-
-
 def _add_to_month(deltas: dict[RollUpKey, list[Any]], key: RollUpKey, change: Sequence[Any]) -> None:
     first = period.from_epoch(key[0] * period.DAY)
     month = (first.year * 12 + first.month - 1, *key[1:])
-    deltas[month] = _add_up(deltas[month], change) if month in deltas else list(change)
+    deltas[month] = slices.add_up(deltas[month], change) if month in deltas else list(change)
 
 
-def _index_cells(row: Any) -> dict[tuple[int, int], body.Cell]:
-    return {} if row is None else {(cell.offset, cell.length): cell for cell in body.decode_cells(row.body)}
-
-
-def _refuse_filled(key: RollUpKey, cells: Mapping[tuple[int, int], body.Cell], fresh: Mapping[Any, Any]) -> None:
-    taken = {cell.offset for cell in cells.values() if cell.points}
+def _refuse_filled(key: RollUpKey, cells: Mapping[tuple[int, int], Sequence[Any]], fresh: Mapping[Any, Any]) -> None:
+    taken = {offset for (offset, _), values in cells.items() if values[0]}
     for place in fresh:
         if place[0] in taken and fresh[place][0]:
             raise errors.Conflict(
@@ -699,76 +626,27 @@ def _refuse_filled(key: RollUpKey, cells: Mapping[tuple[int, int], body.Cell], f
             )
 
 
-def _add_up(one: Sequence[Any], other: Sequence[Any]) -> list[Any]:
-    return [
-        amount.CONTEXT.add(left, right) if isinstance(left, Decimal) else left + right
-        for left, right in zip(one, other, strict=True)
-    ]
-
-
-def _subtract(one: Sequence[Any], other: Sequence[Any]) -> list[Any]:
-    return [
-        amount.CONTEXT.subtract(left, right) if isinstance(left, Decimal) else left - right
-        for left, right in zip(one, other, strict=True)
-    ]
-
-
-def _sum_cells(cells: Iterable[body.Cell]) -> list[Any]:
-    totals: list[Any] = [0, amount.ZERO, amount.ZERO, 0, 0]
-    for cell in cells:
-        totals = _add_up(totals, cell[2:])
-    return totals
-
-
 def _merge_months(
     session: orm.Session, deltas: Mapping[RollUpKey, Sequence[Any]]
-) -> tuple[list[dict[str, Any]], list[RollUpKey]]:
+) -> tuple[list[bulk.Row], list[RollUpKey]]:
     if not deltas:
         return [], []
     existing: dict[RollUpKey, Any] = {}
     months = sorted({key[0] for key in deltas})
     for part in statements.chunks(sorted({key[1] for key in deltas})):
-        query = sqlalchemy.select(ScopeMonth).where(ScopeMonth.month.in_(months), ScopeMonth.scope_id.in_(part))
-        for found in session.scalars(query):
-            existing[found.month, found.scope_id, found.metric, found.origin] = found
-    rows = []
+        query = sqlalchemy.select(*(getattr(ScopeMonth, name) for name in _SCOPE_MONTH))
+        query = query.where(ScopeMonth.month.in_(months), ScopeMonth.scope_id.in_(part))
+        for found in session.execute(query):
+            existing[tuple(found[:4])] = found
+    rows: list[bulk.Row] = []
     gone = []
     for key in sorted(deltas):
         row = existing.get(key)
         values = list(deltas[key])
         if row is not None:
-            values = _add_up(totals_of(row), values)
+            values = slices.add_up(totals_of(row), values)
         if values[0] or values[4]:
-            names = ('month', 'scope_id', 'metric', 'origin', 'points', 'qty', 'price', 'unpriced', 'skipped')
-            rows.append(dict(zip(names, [*key, *values], strict=True)))
+            rows.append((*key, *values))
         elif row is not None:
             gone.append(key)
     return rows, gone
-
-
-def _write_days(session: orm.Session, rows: Sequence[dict[str, Any]]) -> None:
-    """Write day rows, sorted by key, by the fastest way of the database that is safe."""
-    if session.get_bind().dialect.name != 'postgresql' or len(rows) < COPY_FROM:
-        statements.upsert(session, RatedDay, rows)
-        return
-    names = list(rows[0])
-    text = io.StringIO()
-    for row in rows:
-        # No value holds a tab, a backslash or a line break: see body.py.
-        text.write('\t'.join(str(row[name]) for name in names))
-        text.write('\n')
-    text.seek(0)
-    connection = session.connection()
-    connection.exec_driver_sql(
-        'CREATE TEMPORARY TABLE rated_days_new (LIKE rated_days INCLUDING DEFAULTS) ON COMMIT DROP'
-    )
-    cursor = connection.connection.cursor()
-    cursor.copy_expert('COPY rated_days_new (%s) FROM STDIN' % ', '.join(names), text)
-    cursor.close()
-    others = [name for name in names if name not in ('day', 'series_id')]
-    connection.exec_driver_sql(
-        'INSERT INTO rated_days (%s) SELECT %s FROM rated_days_new ORDER BY day, series_id '
-        'ON CONFLICT (day, series_id) DO UPDATE SET %s'
-        % (', '.join(names), ', '.join(names), ', '.join('%s = excluded.%s' % (name, name) for name in others))
-    )
-    connection.exec_driver_sql('DROP TABLE rated_days_new')

@@ -212,7 +212,7 @@ def _runs(commit: base.Commit, content: _Content) -> list[coverage.Run]:
 
     *altered* keeps everybody from rating rows again: their quantities are rounded.
     """
-    runs = [run if run.rule_set is None else dataclasses.replace(run, altered=True) for run in commit.runs]
+    runs = [run if run.rule_set is None else run._replace(altered=True) for run in commit.runs]
     if commit.replace:
         for scope_id, metric, begin in content.refused:
             runs = [

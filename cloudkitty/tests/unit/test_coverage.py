@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import dataclasses
 
 from cloudkitty import coverage
 
@@ -9,11 +8,11 @@ RUN = coverage.Run('p', 'cpu', JUNE, JUNE + HOUR, coverage.Status.RATED, 'd' * 3
 
 
 def after(run, **changes):
-    return dataclasses.replace(run, begin=run.end, end=run.end + HOUR, **changes)
+    return run._replace(begin=run.end, end=run.end + HOUR, **changes)
 
 
 def test_equal_neighbours_become_one_run():
-    assert coverage.join([after(RUN), RUN]) == [dataclasses.replace(RUN, end=JUNE + 2 * HOUR)]
+    assert coverage.join([after(RUN), RUN]) == [RUN._replace(end=JUNE + 2 * HOUR)]
 
 
 def test_runs_that_differ_stay_apart():
@@ -32,12 +31,12 @@ def test_a_gap_is_kept():
 
 
 def test_a_run_is_cut_at_the_month():
-    before = dataclasses.replace(RUN, begin=JUNE - HOUR, end=JUNE)
+    before = RUN._replace(begin=JUNE - HOUR, end=JUNE)
     assert coverage.join([before, RUN]) == [before, RUN]
 
 
 def test_a_long_run_is_split_at_months():
-    long = dataclasses.replace(RUN, begin=JUNE - HOUR, end=JUNE + 31 * 24 * HOUR)
+    long = RUN._replace(begin=JUNE - HOUR, end=JUNE + 31 * 24 * HOUR)
     assert [(run.begin, run.end) for run in coverage.split_months(long)] == [
         (JUNE - HOUR, JUNE),
         (JUNE, JUNE + 30 * 24 * HOUR),
@@ -46,15 +45,13 @@ def test_a_long_run_is_split_at_months():
 
 
 def test_a_repaired_cell_splits_its_run_and_heals_it_again():
-    day = dataclasses.replace(RUN, end=JUNE + 24 * HOUR)
-    hole = dataclasses.replace(
-        day, begin=JUNE + 5 * HOUR, end=JUNE + 6 * HOUR, status=coverage.Status.FAILED, rule_set=None
-    )
+    day = RUN._replace(end=JUNE + 24 * HOUR)
+    hole = day._replace(begin=JUNE + 5 * HOUR, end=JUNE + 6 * HOUR, status=coverage.Status.FAILED, rule_set=None)
     torn = coverage.replace([day], [hole])
     assert [(run.begin, run.end) for run in torn] == [
         (JUNE, JUNE + 5 * HOUR),
         (JUNE + 5 * HOUR, JUNE + 6 * HOUR),
         (JUNE + 6 * HOUR, JUNE + 24 * HOUR),
     ]
-    mended = dataclasses.replace(hole, status=coverage.Status.RATED, rule_set=RUN.rule_set)
+    mended = hole._replace(status=coverage.Status.RATED, rule_set=RUN.rule_set)
     assert coverage.replace(torn, [mended]) == [day]

@@ -17,6 +17,7 @@ from cloudkitty import dataframe
 from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import series
+from cloudkitty.db import bulk
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
@@ -182,8 +183,10 @@ def test_pushed_points_append_and_survive_a_deletion(storage, database):
 
 
 def test_many_series_are_written_some_at_a_time(storage, database, monkeypatch):
-    monkeypatch.setattr(writing, 'ROWS', 2 * writing.COPY_FROM)
-    count = 5 * writing.COPY_FROM // 2
+    monkeypatch.setattr(writing, 'ROWS', 200)
+    monkeypatch.setattr(bulk, 'COPY_FROM', 100)
+    monkeypatch.setattr(bulk, 'MOST', 1000)
+    count = 250
     for hour in range(3):
         points = [dataframe.DataPoint('u', 1, number, {'project_id': 'p', 'id': number}, {}) for number in range(count)]
         storage.push([dataframe.DataFrame(*samples.window(JUNE + hour % 2 * 12 * HOUR, hours=24), {'fee': points})])

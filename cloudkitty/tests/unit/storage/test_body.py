@@ -24,12 +24,6 @@ def test_points_come_back_as_they_were(found):
     assert body.decode_points(body.encode_points(found)) == found
 
 
-@given(points)
-def test_stretches_are_the_points_they_were_made_of(found):
-    assert body.spread(body.join(found)) == found
-    assert body.encode_stretches(body.join(found)) == body.encode_points(found)
-
-
 def test_a_day_of_equal_hours_is_one_stretch():
     day = [body.Point(hour * 3600, 3600, Decimal(1), Decimal('0.50')) for hour in range(24)]
     assert body.encode_points(day) == '0x24 3600 1 0.5'
