@@ -5,6 +5,7 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import datetime
 from decimal import Decimal
+import gc
 import mmap
 import os
 import signal
@@ -55,6 +56,17 @@ RESOURCES = 10
 def now() -> datetime.datetime:
     """Return the present instant."""
     return datetime.datetime.now(period.UTC)
+
+
+def spare_collector() -> None:
+    """Have Python look for garbage seldom, and never again in what is there by now.
+
+    What a batch makes is millions of objects without a cycle among them, which go by themselves; looking at them took
+    a third of the time of a batch.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def load_metrics(conf):
@@ -264,6 +276,7 @@ class RatingService(oslo_base.ServiceBase):
         database = self._database = engine.from_options(conf)
         self._executor = self._make_executor(conf.orchestrator.max_threads)
         made = self._worker = self._make_worker(conf, database)
+        spare_collector()
         thread = threading.Thread(target=made.run, name=self.name, daemon=True)
         thread.start()
         self._thread = thread

@@ -146,7 +146,7 @@ def load(database, cloud, first_day, last_day):
     with database.writer() as session:
         guards = scopes.guard_ids(session, cloud.scope_ids)
         columns = [series.Columns(item, cloud.length, (), (), ()) for item, _, _ in make_series(cloud)]
-        ids, _ = writing.series_ids(session, known.KnownSeries(), columns, guards, dict.fromkeys(guards.values(), 0))
+        ids, _ = writing.series_ids(session, known.make_ids(), columns, guards, dict.fromkeys(guards.values(), 0))
         ledger.write_runs(session, guards, runs(cloud, begin, end))
     days = _Writer(database, 'rated_days', _DAY_COLUMNS)
     roll_ups = _Writer(database, 'scope_days', _ROLL_UP_COLUMNS)

@@ -119,7 +119,7 @@ class Importer:
         self._splitter = splitter
         self._metric_types = sorted(set(metric_types))
         self._dry_run = dry_run
-        self._known = known.KnownSeries()
+        self._known = known.make_ids()
         self._series: dict[Any, series.Series | str | None] = {}
         self._text = 0
 

@@ -78,6 +78,9 @@ class Edit:
     :ivar starts: guard ids of those tasks for which this is the first step.
     :ivar grid: the begin of one of those periods, epoch second.
     :ivar keeps_history: what is taken out goes to the history.
+    :ivar remembered: rows that are certainly in the database, by series id or (table, guard id, metric, origin); need
+        not be read.
+    :ivar written: rows that were written, by the same; of several days the newest.
     """
 
     guards: Mapping[str, int]
@@ -96,10 +99,20 @@ class Edit:
     starts: frozenset[int] = frozenset()
     grid: int = 0
     keeps_history: bool = True
+    remembered: Mapping[Any, bulk.Row] = dataclasses.field(default_factory=dict)
+    written: dict[Any, bulk.Row] = dataclasses.field(default_factory=dict)
+
+
+class Memory:
+    """What a storage remembers of what it wrote: ids of series, and the newest rows, which the next period extends."""
+
+    def __init__(self) -> None:
+        self.ids = known.make_ids()
+        self.rows = known.make_rows()
 
 
 def write(
-    database: engine.Database, cache: known.KnownSeries, commit: base.Commit, keeps_history: bool = True
+    database: engine.Database, memory: Memory, commit: base.Commit, keeps_history: bool = True
 ) -> base.CommitResult:
     """Write *commit*; scopes that moved since it was planned are dropped from it.
 
@@ -108,25 +121,58 @@ def write(
         be reprocessed and not a whole period.
     """
 
-    def run(session: orm.Session) -> tuple[base.CommitResult, dict[str, tuple[int, Mapping[bytes, int]]]]:
+    def run(session: orm.Session) -> _Written:
         taken = transaction.lock(session, commit)
         guards = taken.guards
         if not guards:
-            return taken.result, {}
+            return _Written(taken.result)
         columns = [item for item in commit.columns if item.series.scope_id in guards]
-        ids, learnt = series_ids(session, cache, columns, guards, taken.epochs)
+        ids, learnt = series_ids(session, memory.ids, columns, guards, taken.epochs)
         before = transaction.write_ledger(session, commit, guards)
         edit = to_edit(commit, guards, columns, ids, [run for run in before if run.is_imported])
         edit.keeps_history = keeps_history
+        if edit.takes_out is None:
+            edit.remembered = {
+                key: row
+                for scope_id, guard_id in guards.items()
+                for key, row in memory.rows.get(scope_id, taken.epochs[guard_id]).items()
+            }
         edit_days(session, edit)
         transaction.finish(session, commit, guards)
-        return taken.result, {
-            scope_id: (taken.epochs[guard_id] + 1, learnt.get(scope_id, {})) for scope_id, guard_id in guards.items()
-        }
+        epochs = {scope_id: taken.epochs[guard_id] + 1 for scope_id, guard_id in guards.items()}
+        return _Written(taken.result, epochs, learnt, None if edit.takes_out else _by_scope(edit.written, guards))
 
-    result, learnt = database.repeat(run)
-    for scope_id, (epoch, ids) in learnt.items():
-        cache.learn(scope_id, epoch, ids)
+    written = database.repeat(run)
+    for scope_id, epoch in written.epochs.items():
+        memory.ids.learn(scope_id, epoch, written.ids.get(scope_id, {}))
+        if written.rows is None:
+            memory.rows.forget(scope_id)
+        else:
+            memory.rows.learn(scope_id, epoch, written.rows.get(scope_id, {}))
+    return written.result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Written:
+    """What a commit did.
+
+    :ivar epochs: scope id to the epoch that its guard stands at now.
+    :ivar ids: scope id to ids of series that are news.
+    :ivar rows: scope id to rows that may be remembered; None: none may, of none of these scopes.
+    """
+
+    result: base.CommitResult
+    epochs: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    ids: Mapping[str, Mapping[bytes, int]] = dataclasses.field(default_factory=dict)
+    rows: Mapping[str, Mapping[Any, bulk.Row]] | None = None
+
+
+def _by_scope(rows: Mapping[Any, bulk.Row], guards: Mapping[str, int]) -> dict[str, dict[Any, bulk.Row]]:
+    names = {guard_id: scope_id for scope_id, guard_id in guards.items()}
+    result: dict[str, dict[Any, bulk.Row]] = collections.defaultdict(dict)
+    for key, row in rows.items():
+        # The guard id stands behind the series id in day rows, behind the day in roll-ups.
+        result[names[row[2] if isinstance(key, int) else row[1]]][key] = row
     return result
 
 
@@ -255,7 +301,7 @@ def to_edit(
 
 def series_ids(
     session: orm.Session,
-    cache: known.KnownSeries,
+    cache: known.Known[bytes, int],
     columns: Sequence[series.Columns],
     guards: Mapping[str, int],
     epochs: Mapping[int, int],
@@ -320,12 +366,15 @@ def edit_days(session: orm.Session, edit: Edit) -> None:
         for rows, gone in _merge_days(session, edit, fresh, owners):
             statements.delete_keys(session, RatedDay, gone)
             bulk.replace(session, RatedDay, _DAY, rows)
+            edit.written.update((row[1], row) for row in rows)
         day_rows, gone_days, deltas = _merge_roll_ups(session, edit, cells)
-        month_rows, gone_months = _merge_months(session, deltas)
+        month_rows, gone_months = _merge_months(session, edit, deltas)
         statements.delete_keys(session, ScopeDay, gone_days)
         bulk.replace(session, ScopeDay, _SCOPE_DAY, day_rows)
+        edit.written.update((('day', *row[1:4]), row) for row in day_rows)
         statements.delete_keys(session, ScopeMonth, gone_months)
         bulk.replace(session, ScopeMonth, _SCOPE_MONTH, month_rows)
+        edit.written.update((('month', *row[1:4]), row) for row in month_rows)
 
 
 def _cut(
@@ -393,7 +442,10 @@ def _merge_days(
         )
     _write_history(session, edit, replaced)
     for keys in statements.chunks(sorted(fresh.keys() | kept.keys()), ROWS):
-        existing = _read_days(session, [key for key in keys if key in fresh and key not in collected])
+        existing = {key: row for key in keys if (row := edit.remembered.get(key[1])) is not None and row[0] == key[0]}
+        existing |= _read_days(
+            session, [key for key in keys if key in fresh and key not in collected and key not in existing]
+        )
         yield _merge_some(edit, keys, existing | collected, fresh, kept, owners)
 
 
@@ -417,11 +469,11 @@ def _merge_some(
             if row is None:
                 rows.append((*key, owner[0], qty, price, count, part.encode()))
                 continue
-            extended = body.append(row.body, part.shape.offsets[0], part.encode())
+            extended = body.append(row[6], part.shape.offsets[0], part.encode())
             if extended is not None:
-                rows.append((*key, owner[0], row.qty + qty, row.price + price, row.points + count, extended))
+                rows.append((*key, owner[0], row[3] + qty, row[4] + price, row[5] + count, extended))
                 continue
-        before = kept[key] if key in kept else body.decode_points(row.body) if row is not None else []
+        before = kept[key] if key in kept else body.decode_points(row[6]) if row is not None else []
         after = [point for part in added for point in part.points()]
         if before and after and not edit.appends and owner[2] == series.Origin.COLLECTED.value:
             _refuse_doubles(key[0], before, after, owner[1])
@@ -559,13 +611,13 @@ def _merge_roll_ups(
     """Return the rows of ``scope_days`` to write, the keys of those to delete, and what changes by (month, ...)."""
     first = min([key[0] for key in fresh] + ([edit.first_day] if edit.takes_out else []), default=0)
     last = max([key[0] for key in fresh] + ([edit.last_day] if edit.takes_out else []), default=-1)
-    existing: dict[RollUpKey, Any] = {}
-    for part in statements.chunks(sorted(edit.guards.values())):
+    existing = _remembered(edit, 'day', fresh)
+    missing = edit.guards.values() if edit.takes_out is not None else {key[1] for key in fresh if key not in existing}
+    for part in statements.chunks(sorted(missing)):
         query = sqlalchemy.select(*(getattr(ScopeDay, name) for name in _SCOPE_DAY)).where(
             ScopeDay.scope_id.in_(part), ScopeDay.day >= first, ScopeDay.day <= last
         )
-        for found in session.execute(query):
-            existing[tuple(found[:4])] = found
+        existing.update((tuple(found[:4]), found) for found in session.execute(query))
     rows = []
     gone = []
     deltas: dict[RollUpKey, list[Any]] = {}
@@ -576,15 +628,15 @@ def _merge_roll_ups(
         row = existing.get(key)
         if edit.takes_out is None and fresh[key]:
             offset, text, totals = fresh[key].fold()
-            extended = text if row is None else body.append(row.body, offset, text)
+            extended = text if row is None else body.append(row[9], offset, text)
             if extended is not None:
                 _add_to_month(deltas, key, totals)
                 if row is not None:
-                    totals = slices.add_up(totals_of(row), totals)
+                    totals = slices.add_up(row[4:9], totals)
                 rows.append((*key, *totals, extended))
                 continue
         added = fresh[key].by_place() if key in fresh else {}
-        cells = dict(slices.decode_cells(None if row is None else row.body))
+        cells = dict(slices.decode_cells(None if row is None else row[9]))
         if edit.takes_out is not None and key[3] == series.Origin.COLLECTED.value:
             midnight = key[0] * period.DAY
             cells = {
@@ -601,13 +653,14 @@ def _merge_roll_ups(
             rows.append((*key, *totals, text))
         elif row is not None:
             gone.append(key)
-        _add_to_month(deltas, key, totals if row is None else slices.subtract(totals, totals_of(row)))
+        _add_to_month(deltas, key, totals if row is None else slices.subtract(totals, row[4:9]))
     return rows, gone, deltas
 
 
-def totals_of(row: Any) -> list[Any]:
-    """Return [points, qty, price, unpriced, skipped] of a roll-up."""
-    return [row.points, row.qty, row.price, row.unpriced, row.skipped]
+def _remembered(edit: Edit, table: str, keys: Iterable[RollUpKey]) -> dict[RollUpKey, Any]:
+    """Return the rows of *keys* that need not be read."""
+    found = ((key, edit.remembered.get((table, *key[1:]))) for key in keys)
+    return {key: row for key, row in found if row is not None and row[0] == key[0]}
 
 
 def _add_to_month(deltas: dict[RollUpKey, list[Any]], key: RollUpKey, change: Sequence[Any]) -> None:
@@ -627,24 +680,23 @@ def _refuse_filled(key: RollUpKey, cells: Mapping[tuple[int, int], Sequence[Any]
 
 
 def _merge_months(
-    session: orm.Session, deltas: Mapping[RollUpKey, Sequence[Any]]
+    session: orm.Session, edit: Edit, deltas: Mapping[RollUpKey, Sequence[Any]]
 ) -> tuple[list[bulk.Row], list[RollUpKey]]:
     if not deltas:
         return [], []
-    existing: dict[RollUpKey, Any] = {}
+    existing = _remembered(edit, 'month', deltas)
     months = sorted({key[0] for key in deltas})
-    for part in statements.chunks(sorted({key[1] for key in deltas})):
+    for part in statements.chunks(sorted({key[1] for key in deltas if key not in existing})):
         query = sqlalchemy.select(*(getattr(ScopeMonth, name) for name in _SCOPE_MONTH))
         query = query.where(ScopeMonth.month.in_(months), ScopeMonth.scope_id.in_(part))
-        for found in session.execute(query):
-            existing[tuple(found[:4])] = found
+        existing.update((tuple(found[:4]), found) for found in session.execute(query))
     rows: list[bulk.Row] = []
     gone = []
     for key in sorted(deltas):
         row = existing.get(key)
         values = list(deltas[key])
         if row is not None:
-            values = slices.add_up(totals_of(row), values)
+            values = slices.add_up(row[4:9], values)
         if values[0] or values[4]:
             rows.append((*key, *values))
         elif row is not None:

@@ -24,7 +24,6 @@ from cloudkitty.storage import fields
 from cloudkitty.storage.sqlalchemy import commit as writing
 from cloudkitty.storage.sqlalchemy import counts
 from cloudkitty.storage.sqlalchemy import history
-from cloudkitty.storage.sqlalchemy import known
 from cloudkitty.storage.sqlalchemy import reading
 from cloudkitty.storage.sqlalchemy import reports
 from cloudkitty.storage.sqlalchemy import windows
@@ -57,14 +56,14 @@ class SQLAlchemyStorage(base.BaseStorage):
         self._period = period
         self._scope_key = scope_key
         self._zone = zone
-        self._known = known.KnownSeries()
+        self._memory = writing.Memory()
         self.reports = reports.Reports(database, scope_key, zone)
 
     def init(self) -> None:
         migration.init_storage(self._database)
 
     def commit(self, commit: base.Commit) -> base.CommitResult:
-        return writing.write(self._database, self._known, commit, self._keeps_history)
+        return writing.write(self._database, self._memory, commit, self._keeps_history)
 
     def quantities(
         self,

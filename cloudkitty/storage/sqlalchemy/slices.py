@@ -276,13 +276,12 @@ def _encode(
     :param middle, tail: what stands before the quantity, and behind the price.
     """
     count = len(quantities)
-    if count > 1:
-        differ = list(map(operator.ne, quantities[1:], quantities))
-        if True not in differ and not shape.breaks and True not in map(operator.ne, prices[1:], prices):
-            values = amount.to_text(quantities[0]), amount.to_text(prices[0])
-            return '%s%s%s %s%s' % (shape.head(0, count), middle, *values, tail)
+    differ = list(map(operator.ne, quantities[1:], quantities))
+    if True not in differ and not shape.breaks and True not in map(operator.ne, prices[1:], prices):
+        values = amount.to_text(quantities[0]), amount.to_text(prices[0])
+        return '%s%s%s %s%s' % (shape.head(0, count), middle, *values, tail)
     qty_texts, price_texts = texts()
-    if count == 1 or False not in differ:
+    if False not in differ:
         rows = zip(shape.heads, qty_texts, price_texts, strict=True)
         return ';'.join(['%s%s%s %s%s' % (head, middle, qty, price, tail) for head, qty, price in rows])
     starts = [0] + [

@@ -71,7 +71,7 @@ class _Content:
     refused: dict[Cell, str]
 
 
-def write(database: engine.Database, cache: known.KnownSeries, commit: base.Commit) -> base.CommitResult:
+def write(database: engine.Database, cache: known.Known[bytes, int], commit: base.Commit) -> base.CommitResult:
     """Write *commit*; scopes that moved since it was planned are dropped from it.
 
     :raises Conflict: a cell holds points already and the commit does not say that it replaces them.

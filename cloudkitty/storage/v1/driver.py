@@ -46,7 +46,7 @@ class SQLAlchemyStorage(driver.SQLAlchemyStorage):
     def commit(self, commit: base.Commit) -> base.CommitResult:
         for change in commit.changes:
             _refuse_long(change.state.scope.id)
-        return writing.write(self._database, self._known, commit)
+        return writing.write(self._database, self._memory.ids, commit)
 
     def push(
         self,

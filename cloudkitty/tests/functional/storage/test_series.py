@@ -124,7 +124,15 @@ def test_points_and_sums_are_those_of_every_push(storage, database, pushes):
     } == cells
     expected = tuple(map(sum, zip(*cells.values(), strict=True)))
     for rows in (sums, months):
-        assert tuple(map(sum, zip(*map(writing.totals_of, rows), strict=True))) == expected
+        assert (
+            tuple(
+                map(
+                    sum,
+                    zip(*((row.points, row.qty, row.price, row.unpriced, row.skipped) for row in rows), strict=True),
+                )
+            )
+            == expected
+        )
     assert tuple(map(sum, zip(*((day.points, day.qty, day.price) for day in days), strict=True))) == expected[:3]
 
 
