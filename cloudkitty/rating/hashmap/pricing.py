@@ -189,6 +189,10 @@ class Line:
         factor = self.factor
         if not factor:
             return [self.constant] * len(quantities)
+        first = quantities[0] if quantities else None
+        if first is not None and quantities[-1] is first and quantities.count(first) == len(quantities):
+            # A steady series: one object all over.
+            return [first * factor + self.constant if self.needs_sum else first * factor] * len(quantities)
         if self.needs_sum:
             constant = self.constant
             return [quantity * factor + constant for quantity in quantities]

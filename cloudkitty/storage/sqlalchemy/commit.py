@@ -384,17 +384,25 @@ def _cut(
     cutter = slices.Cutter()
     fresh: dict[DayKey, list[slices.Slice]] = {}
     owners: dict[int, tuple[int, str, str]] = {}
-    cells: dict[RollUpKey, slices.Cells] = {}
+    by_owner: dict[tuple[int, str, str], dict[int, slices.Cells]] = {}
     for item in edit.columns:
-        series_id = edit.ids[item.series.fingerprint]
-        owner = edit.guards[item.series.scope_id], item.series.metric, item.series.origin.value
-        owners[series_id] = owner
+        of = item.series
+        series_id = edit.ids[of.fingerprint]
+        owner = owners[series_id] = edit.guards[of.scope_id], of.metric, of.origin.value
+        by_day = by_owner.setdefault(owner, {})
         for day, part in cutter.cut(item):
-            fresh.setdefault((day, series_id), []).append(part)
-            key = (day, *owner)
-            if key not in cells:
-                cells[key] = slices.Cells()
-            cells[key].add(part)
+            place = (day, series_id)
+            if place in fresh:
+                fresh[place].append(part)
+            else:
+                fresh[place] = [part]
+            found = by_day.get(day)
+            if found is None:
+                found = by_day[day] = slices.Cells()
+            found.add(part)
+    cells: dict[RollUpKey, slices.Cells] = {
+        (day, *owner): found for owner, by_day in by_owner.items() for day, found in by_day.items()
+    }
     for (scope_id, metric, begin), count in edit.skipped.items():
         day, offset = divmod(begin, period.DAY)
         key = (day, edit.guards[scope_id], metric, series.Origin.COLLECTED.value)

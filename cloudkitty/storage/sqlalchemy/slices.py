@@ -96,7 +96,7 @@ class Slice:
     def totals(self) -> tuple[int, Decimal, Decimal]:
         """Return (points, quantity, price) of the points that have a price."""
         if self.has_prices:
-            return len(self.quantities), sum(self.quantities, amount.ZERO), sum(self.prices, amount.ZERO)
+            return len(self.quantities), _add(self.quantities), _add(self.prices)
         pairs = [(qty, price) for qty, price in zip(self.quantities, self.prices, strict=True) if price is not None]
         return len(pairs), amount.total(qty for qty, _ in pairs), amount.total(price for _, price in pairs)
 
@@ -206,9 +206,7 @@ class Cells:
         texts = parts[0].texts if len(parts) == 1 else lambda: (_to_texts(quantities), _to_texts(prices))
         text = _encode(shape, quantities, prices, texts, '%d ' % len(parts), ' %d 0' % unpriced)
         count = len(quantities)
-        totals = [
-            count * len(parts), sum(quantities, amount.ZERO), sum(prices, amount.ZERO), count * unpriced, 0
-        ]  # fmt: skip
+        totals = [count * len(parts), _add(quantities), _add(prices), count * unpriced, 0]
         return shape.offsets[0], text, totals
 
 
@@ -218,8 +216,22 @@ def _count_unpriced(parts: Sequence[Slice]) -> tuple[int, ...]:
     return tuple(map(sum, zip(*flags, strict=True)))
 
 
+def _is_constant(values: Sequence[Any]) -> bool:
+    """Return whether *values* are one object all over, as those of a steady series are."""
+    first = values[0]
+    return first is values[-1] and values.count(first) == len(values)
+
+
+def _add(values: Sequence[Any]) -> Decimal:
+    return values[0] * len(values) if _is_constant(values) else sum(values, amount.ZERO)
+
+
 def _add_columns(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
-    return columns[0] if len(columns) == 1 else list(map(sum, zip(*columns, strict=True)))
+    if len(columns) == 1:
+        return columns[0]
+    if all(map(_is_constant, columns)):
+        return (sum([column[0] for column in columns], amount.ZERO),) * len(columns[0])
+    return list(map(sum, zip(*columns, strict=True)))
 
 
 def _add_to(cells: dict[tuple[int, int], list[Any]], place: tuple[int, int], values: list[Any]) -> None:
@@ -276,10 +288,11 @@ def _encode(
     :param middle, tail: what stands before the quantity, and behind the price.
     """
     count = len(quantities)
-    differ = list(map(operator.ne, quantities[1:], quantities))
-    if True not in differ and not shape.breaks and True not in map(operator.ne, prices[1:], prices):
-        values = amount.to_text(quantities[0]), amount.to_text(prices[0])
-        return '%s%s%s %s%s' % (shape.head(0, count), middle, *values, tail)
+    differ = [False] * (count - 1) if _is_constant(quantities) else list(map(operator.ne, quantities[1:], quantities))
+    if not shape.breaks and True not in differ:
+        if _is_constant(prices) or True not in map(operator.ne, prices[1:], prices):
+            values = amount.to_text(quantities[0]), amount.to_text(prices[0])
+            return '%s%s%s %s%s' % (shape.head(0, count), middle, *values, tail)
     qty_texts, price_texts = texts()
     if False not in differ:
         rows = zip(shape.heads, qty_texts, price_texts, strict=True)
