@@ -6,6 +6,7 @@ PostgreSQL takes a lot of rows by COPY, SQLite takes parameters.
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from decimal import Decimal
 import io
@@ -22,6 +23,11 @@ from cloudkitty.db import statements
 MOST = 1 << 20
 #: From this many rows on PostgreSQL takes them by COPY.
 COPY_FROM = 500
+
+#: How many rows are turned into columns at once.
+_ROWS = 2000
+#: What needs care between quotes, or between tabs.
+_ODD = "'\\\0\t\n\r"
 
 Row = tuple[Any, ...]
 
@@ -58,7 +64,7 @@ def _insert(
         values = [tuple([amount.to_text(v) if isinstance(v, Decimal) else v for v in row]) for row in rows]
         connection.exec_driver_sql('%s VALUES (%s) %s' % (head, places, tail), values)
     elif dialect == 'postgresql' and is_replacing and len(rows) >= COPY_FROM:
-        _copy(connection, table, names, columns, keys, rows, '%s %%s %s' % (head, tail))
+        _copy(connection, table, columns, keys, rows, '%s %%s %s' % (head, tail))
     else:
         quote = _quoter(connection, dialect)
         for text in _written(rows, dialect, quote):
@@ -82,24 +88,52 @@ def _conflict(dialect: str, keys: Sequence[str], others: Sequence[str]) -> str:
 def _written(rows: Sequence[Row], dialect: str, quote: Callable[[str], str]) -> Iterator[str]:
     """Yield *rows* as they stand behind VALUES, some at a time."""
     writers: dict[type, Callable[[Any], str]] = {
-        int: str,
         bool: lambda value: 'true' if value else 'false',
-        Decimal: amount.to_text,
         str: quote,
         bytes: lambda value: ("X'%s'" if dialect == 'mysql' else "'\\x%s'") % value.hex(),
         type(None): lambda value: 'NULL',
     }
-    parts: list[str] = []
-    size = 0
-    for row in rows:
-        part = ','.join([writers[type(value)](value) for value in row])
-        parts.append(part)
-        size += len(part)
-        if size >= MOST:
-            yield '(%s)' % '),('.join(parts)
-            parts, size = [], 0
-    if parts:
-        yield '(%s)' % '),('.join(parts)
+    for lines in _lines(rows, '(%s)', ',', writers, "'%s'"):
+        # As many as make about so many characters; more where they are short.
+        count = max(1, len(lines) * MOST // sum(map(len, lines)))
+        for first in range(0, len(lines), count):
+            yield ','.join(lines[first : first + count])
+
+
+def _lines(
+    rows: Sequence[Row],
+    frame: str,
+    separator: str,
+    writers: Mapping[type, Callable[[Any], str]],
+    plain_text: str,
+) -> Iterator[list[str]]:
+    """Yield *rows* as texts, some at a time: column by column and not value by value where that can be.
+
+    :param writers: how values are written that are not ints or Decimals.
+    :param plain_text: what becomes of a text in which no sign is odd.
+    """
+    everything: dict[type, Callable[[Any], str]] = {int: str, Decimal: amount.to_text, **writers}
+    for first in range(0, len(rows), _ROWS):
+        places: list[str] = []
+        columns: list[Sequence[Any]] = []
+        for column in zip(*rows[first : first + _ROWS], strict=True):
+            kinds = set(map(type, column))
+            place = '%s'
+            values: Sequence[Any] = column
+            if kinds == {Decimal}:
+                values = amount.to_texts(column)
+            elif kinds == {str} and not _is_odd(' '.join(column)):
+                place = plain_text
+            elif kinds != {int}:
+                values = [everything[type(value)](value) for value in column]
+            places.append(place)
+            columns.append(values)
+        template = frame % separator.join(places)
+        yield [template % row for row in zip(*columns, strict=True)]
+
+
+def _is_odd(text: str) -> bool:
+    return any(sign in text for sign in _ODD)
 
 
 def _quoter(connection: sqlalchemy.Connection, dialect: str) -> Callable[[str], str]:
@@ -107,7 +141,7 @@ def _quoter(connection: sqlalchemy.Connection, dialect: str) -> Callable[[str], 
     raw = connection.connection.driver_connection
 
     def quote(text: str) -> str:
-        if "'" not in text and '\\' not in text and '\0' not in text:
+        if not _is_odd(text):
             return "'%s'" % text
         if dialect == 'mysql':
             return str(raw.escape(text))  # type: ignore[union-attr]
@@ -121,35 +155,22 @@ def _quoter(connection: sqlalchemy.Connection, dialect: str) -> Callable[[str], 
 _ESCAPES = str.maketrans({'\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r'})
 
 
-def _copied(value: Any) -> str:
-    if value is None:
-        return '\\N'
-    return value.translate(_ESCAPES) if isinstance(value, str) else str(value)
-
-
 def _copy(
     connection: sqlalchemy.Connection,
     table: sqlalchemy.Table,
-    names: Sequence[str],
     columns: Sequence[str],
     keys: Sequence[str],
     rows: Sequence[Row],
     insert: str,
 ) -> None:
     text = io.StringIO()
-    odd = [
-        index
-        for index, name in enumerate(names)
-        if table.columns[name].nullable or isinstance(table.columns[name].type, sqlalchemy.String)
-    ]
-    for row in rows:
-        if odd:
-            values: list[Any] = list(row)
-            for index in odd:
-                values[index] = _copied(values[index])
-            row = tuple(values)
-        text.write('\t'.join(map(str, row)))
-        text.write('\n')
+    writers: dict[type, Callable[[Any], str]] = {
+        bool: str,
+        str: lambda value: value.translate(_ESCAPES),
+        type(None): lambda value: '\\N',
+    }
+    for lines in _lines(rows, '%s\n', '\t', writers, '%s'):
+        text.writelines(lines)
     text.seek(0)
     new = '%s_new' % table.name
     connection.exec_driver_sql('CREATE TEMPORARY TABLE %s (LIKE %s) ON COMMIT DROP' % (new, table.name))

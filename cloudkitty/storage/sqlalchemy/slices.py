@@ -84,7 +84,7 @@ class Slice:
     def texts(self) -> tuple[list[str], list[str]]:
         """Return the texts of quantities and prices."""
         if self._texts is None:
-            self._texts = _to_texts(self.quantities), _to_texts(self.prices)
+            self._texts = amount.to_texts(self.quantities), amount.to_texts(self.prices)
         return self._texts
 
     def encode(self) -> str:
@@ -203,7 +203,7 @@ class Cells:
         quantities = _add_columns([part.quantities for part in parts])
         prices = _add_columns([part.prices for part in parts])
         # One of a kind shares its texts with the day row.
-        texts = parts[0].texts if len(parts) == 1 else lambda: (_to_texts(quantities), _to_texts(prices))
+        texts = parts[0].texts if len(parts) == 1 else lambda: (amount.to_texts(quantities), amount.to_texts(prices))
         text = _encode(shape, quantities, prices, texts, '%d ' % len(parts), ' %d 0' % unpriced)
         count = len(quantities)
         totals = [count * len(parts), _add(quantities), _add(prices), count * unpriced, 0]
@@ -261,17 +261,6 @@ def subtract(one: Sequence[Any], other: Sequence[Any]) -> list[Any]:
     return [
         take(left, right) if isinstance(left, Decimal) else left - right for left, right in zip(one, other, strict=True)
     ]
-
-
-def _to_texts(values: Sequence[Any]) -> list[str]:
-    """Return what :func:`amount.to_text` gives for each of *values*."""
-    texts = list(map(str, values))
-    joined = ''.join(texts)
-    if 'E' in joined or '-' in joined:
-        return list(map(amount.to_text, values))
-    if '.' in joined:
-        return [text.rstrip('0').rstrip('.') if text[-1] == '0' and '.' in text else text for text in texts]
-    return texts
 
 
 def _encode(

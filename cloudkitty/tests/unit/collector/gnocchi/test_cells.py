@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """From answers to points."""
 
+import dataclasses
 from decimal import Decimal
 import fractions
+from unittest import mock
 
+from hypothesis import given
+from hypothesis import strategies
 import pytest
 
 from cloudkitty import metric as metrics
@@ -221,3 +225,40 @@ def test_a_plain_answer_does_not_bill_what_has_gone_to_somebody_unknown():
     del resource.revisions[1]
     found = cells.read_plain(make_metric(), [make_group((0, 1), (HOUR, 1))], {'a': resource}, WINDOW)
     assert not found.points
+
+
+VALUES = strategies.sampled_from(
+    [Decimal(text) for text in ('0', '1.0', '-2.5', '1E+400', '1E+24', '-1E+24', 'NaN', 'Infinity', '1E-30', '0E-30')]
+) | strategies.sampled_from([None, 3, 10**24, Decimal('0.12345678901234567890123456789'), Decimal('1E+3')])
+MEASURES = strategies.lists(
+    strategies.tuples(
+        strategies.sampled_from([-HOUR, 0, 0, HOUR, HOUR, 600, 2 * HOUR]),
+        VALUES,
+        strategies.sampled_from([HOUR, HOUR, 300]),
+    ),
+    max_size=4,
+)
+
+
+@given(
+    groups=strategies.lists(
+        strategies.tuples(MEASURES, strategies.sampled_from(['small', 'big'])), min_size=1, max_size=4
+    ),
+    mutate=strategies.sampled_from(['NONE', 'CEIL']),
+    ended=strategies.sampled_from([None, JUNE - 86400 - HOUR, JUNE - 86400 + 10]),
+    changed=strategies.sampled_from([None, JUNE - 5, JUNE + 900, JUNE + HOUR]),
+)
+def test_rows_are_what_granules_one_by_one_are(groups, mutate, ended, changed):
+    metric = make_metric(('id', 'project_id', 'flavor'), mutate=mutate)
+    revisions = [(0, {'flavor': 'small'})] + ([(changed, {'flavor': 'big'})] if changed else [])
+    resource = make_resource(*revisions)
+    resource.revisions[-1] = dataclasses.replace(resource.revisions[-1], ended=ended)
+    # What comes twice says the same; else it fails, at once or granule by granule.
+    said = {}
+    answer = [make_group(*said.setdefault(flavor, measures), flavor=flavor) for measures, flavor in groups]
+    found = []
+    for read_row in (cells._Reader.read_row, lambda self, measures: None):
+        with mock.patch.object(cells._Reader, 'read_row', read_row):
+            result = read(metric, *answer, resource=resource)
+        found.append((points(result), result.failed.keys(), result.strays))
+    assert found[0] == found[1]
