@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 
+from hypothesis import given
+from hypothesis import strategies
 import pytest
 
 from cloudkitty import coverage
@@ -157,6 +159,63 @@ def test_metric_that_a_module_made_up_is_covered_where_it_is():
         ('a', 'extra', Status.RATED),
         ('b', 'cpu', Status.EMPTY),
     ]
+
+
+HOURS = strategies.sets(strategies.integers(0, 5)).map(lambda hours: tuple(map(hour, sorted(hours))))
+
+
+@given(
+    series=strategies.lists(
+        strategies.tuples(strategies.sampled_from('ab'), strategies.sampled_from(['cpu', 'x']), HOURS)
+    ),
+    troubled=strategies.dictionaries(
+        strategies.tuples(strategies.sampled_from('ab'), strategies.just('cpu'), strategies.integers(0, 5)),
+        strategies.sampled_from([Status.FAILED, Status.UNKNOWN, Status.PROVISIONAL, Status.UNRATED]),
+        max_size=3,
+    ),
+    skipped=strategies.sets(
+        strategies.tuples(strategies.sampled_from('ab'), strategies.just('cpu'), HOURS), max_size=2
+    ),
+    altered=strategies.sets(
+        strategies.tuples(strategies.sampled_from('ab'), strategies.integers(0, 5).map(hour)), max_size=2
+    ),
+    ends=strategies.tuples(strategies.integers(1, 6), strategies.integers(1, 6)),
+    first=strategies.sampled_from([JUNE, JUNE - 3 * HOUR]),
+)
+def test_runs_are_those_of_every_cell_by_itself(series, troubled, skipped, altered, ends, first):
+    """Also where a month begins among them."""
+
+    def move(begin):
+        return begin - JUNE + first
+
+    columns = [
+        samples.columns(scope_id, metric, begins=tuple(map(move, begins)), id=str(index))
+        for index, (scope_id, metric, begins) in enumerate(series)
+        if begins
+    ]
+    left_out = {(scope_id, metric, move(begin)): 1 for scope_id, metric, begins in skipped for begin in begins}
+    found = rated(
+        *columns,
+        troubles=[
+            usage.Trouble(scope_id, metric, move(hour(number)), move(hour(number + 1)), status, 'error')
+            for (scope_id, metric, number), status in troubled.items()
+        ],
+        skipped=left_out,
+        altered=frozenset((scope_id, move(begin)) for scope_id, begin in altered),
+        scope_ids=('a', 'b'),
+        count=6,
+    )
+    filled = pipeline.filled_cells(found)
+    expected = []
+    windows = {scope_id: (first, first + end * HOUR) for scope_id, end in zip('ab', ends, strict=True)}
+    for scope_id, (begin, end) in windows.items():
+        for metric in ['cpu', 'disk'] + ['x'] * any(cell[:2] == (scope_id, 'x') for cell in filled):
+            for instant in range(begin, end, HOUR):
+                cell = (scope_id, metric, instant)
+                default = Status.RATED if cell in filled else Status.EMPTY
+                status = troubled.get((scope_id, metric, (instant - first) // HOUR), default)
+                expected.append(pipeline.to_run(cell, HOUR, status, cell in filled, found))
+    assert pipeline.coverage_of(found, ('cpu', 'disk'), windows, HOUR) == coverage.join(expected)
 
 
 def test_skipped_points_count_as_rated():
