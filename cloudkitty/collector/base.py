@@ -40,6 +40,8 @@ class BaseCollector:
     """
 
     collector_name: str | None = None
+    #: Whether :meth:`collect` answers for a part of what does not fit into memory.
+    answers_in_parts = False
 
     def __init__(
         self,

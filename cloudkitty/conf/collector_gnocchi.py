@@ -45,6 +45,22 @@ OPTS = [
         help='Region of Gnocchi in the catalogue, for Keystone authentication.',
     ),
     cfg.IntOpt('http_pool_maxsize', default=10, min=1, help='Connections kept open to Gnocchi by one worker.'),
+    cfg.IntOpt(
+        'max_requests',
+        default=4,
+        min=1,
+        max=64,
+        help='How many requests a worker has under way at Gnocchi at a time, for live periods and backlog together. '
+        'All workers have that many each: keep the sum below what the API of Gnocchi serves at a time.',
+    ),
+    cfg.IntOpt(
+        'max_resources',
+        default=30000,
+        min=0,
+        advanced=True,
+        help='How many resources of Gnocchi a worker remembers, for some minutes, so that scopes that catch up do not '
+        'have theirs listed for every window. One takes about 1 KiB; 0 remembers none.',
+    ),
 ]
 
 

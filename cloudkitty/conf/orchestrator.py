@@ -75,7 +75,7 @@ OPTS = [
     ),
     cfg.IntOpt(
         'batch_scopes',
-        default=100,
+        default=1000,
         min=1,
         advanced=True,
         help='How many scopes a batch holds at most.',

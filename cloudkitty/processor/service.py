@@ -49,8 +49,9 @@ from cloudkitty.rating import skips
 
 LOG = log.getLogger(__name__)
 
-#: Resources a scope is taken to have per metric, to size batches before anything is known.
-RESOURCES = 10
+#: Resources a scope is taken to have per metric, to size batches before anything is known: where a collector answers
+#: for as much as its memory holds, few.
+RESOURCES, FEWEST_RESOURCES = 10, 1
 
 
 def now() -> datetime.datetime:
@@ -141,10 +142,10 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
     """
     length = conf.collect.period
     schedule = planner.Schedule(length, conf.collect.wait_periods)
-    limits = _limits(conf, metrics)
     store = storage.from_options(conf, database)
     chains = chains or chain.Cache(database, conf, skips=skips.from_options(conf, metrics.metrics))
     source = collector.load(conf, metrics, executor)
+    limits = _limits(conf, metrics, source)
     patience = pipeline.Patience(hold=conf.orchestrator.hold_max * length)
     causes = pipeline.Causes()
     made = worker.Worker(
@@ -203,7 +204,7 @@ def make_reprocessor(conf, database, metrics, executor, clock=now, share=None, p
         share or partition.Everything(),
         _identity(conf),
         planner.Schedule(length, conf.collect.wait_periods),
-        _limits(conf, metrics),
+        _limits(conf, metrics, source),
         patience,
         clock,
         check,
@@ -211,10 +212,11 @@ def make_reprocessor(conf, database, metrics, executor, clock=now, share=None, p
     )
 
 
-def _limits(conf, metrics) -> planner.Limits:
+def _limits(conf, metrics, source) -> planner.Limits:
+    resources = FEWEST_RESOURCES if getattr(source, 'answers_in_parts', False) else RESOURCES
     return planner.Limits(
         scopes=conf.orchestrator.batch_scopes,
-        cells=max(1, conf.orchestrator.max_granules // (max(1, len(metrics.metrics)) * RESOURCES)),
+        cells=max(1, conf.orchestrator.max_granules // (max(1, len(metrics.metrics)) * resources)),
     )
 
 

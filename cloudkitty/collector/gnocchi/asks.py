@@ -8,6 +8,7 @@ window, whoever had it before), and what was first recorded after the window (no
 Source: collection contract, sections 3.2, 8 and 9.
 """
 
+from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
@@ -99,8 +100,11 @@ class Subject:
 
     def weigh(self, ask: Ask) -> int:
         """Return how many granules the answer to *ask* holds at most, about."""
-        count = len(ask.ids) if ask.ids else sum(map(self.count, ask.scope_ids))
-        return count * self.granules * ((ask.end - ask.begin) // self._length)
+        return self.count_all(ask) * self.granules * ((ask.end - ask.begin) // self._length)
+
+    def count_all(self, ask: Ask) -> int:
+        """Return how many resources *ask* is for."""
+        return len(ask.ids) if ask.ids else sum(map(self.count, ask.scope_ids))
 
     def plan(self, scope_ids: Sequence[str], begin: int, end: int) -> list[Ask]:
         """Return what gives every point of *scope_ids* in ``[begin, end)``."""
@@ -159,11 +163,14 @@ class Subject:
         late = self._late(known, set(ask.scope_ids), middle)
         return [first, rest, *self._named(Mode.PLAIN, ask.scope_ids, ask.begin, middle, late)]
 
-    def fit(self, ask: Ask, scopes: float, periods: float, budget: int) -> list[Ask]:
+    def fit(
+        self, ask: Ask, scopes: float, periods: float, budget: int, is_quick: Callable[[Ask], bool] = lambda ask: True
+    ) -> list[Ask]:
         """Return asks that together are *ask*, none larger than this.
 
         :param scopes, periods: of an ask by scope.
         :param budget: granules.
+        :param is_quick: whether an ask will be answered in time.
         """
         if ask.mode is Mode.BY_SCOPE and (len(ask.scope_ids) > scopes or len(ask.scope_ids) > inventory.MOST_NAMES):
             size = int(min(scopes, inventory.MOST_NAMES))
@@ -174,11 +181,15 @@ class Subject:
             parts = self.halve(ask)
             if not parts and ask.mode is Mode.BY_SCOPE:
                 parts = self.name(ask)
+        elif not is_quick(ask) and self.count_all(ask) > 1:
+            # Not by time: that would be the same work for every part.
+            single = ask.mode is Mode.BY_SCOPE and len(ask.scope_ids) == 1
+            parts = self.name(ask) if single else self.halve(ask)
         else:
             return [ask]
         if not parts:
             return [ask]
-        return [smaller for part in parts for smaller in self.fit(part, scopes, periods, budget)]
+        return [smaller for part in parts for smaller in self.fit(part, scopes, periods, budget, is_quick)]
 
     def name(self, ask: Ask, mode: Mode = Mode.BY_ID) -> list[Ask]:
         """Return *ask* by the ids of its resources, in *mode*; [] if it is like that already."""

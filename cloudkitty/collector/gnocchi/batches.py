@@ -32,6 +32,7 @@ from cloudkitty.collector.gnocchi import isolate
 from cloudkitty.collector.gnocchi import policies
 from cloudkitty.collector.gnocchi import requests
 from cloudkitty.collector.gnocchi import server
+from cloudkitty.collector.gnocchi import warm
 from cloudkitty.conf import collect as collect_options
 from cloudkitty.conf import collector_gnocchi
 from cloudkitty.conf import metrics as metrics_file
@@ -40,6 +41,10 @@ LOG = logging.getLogger(__name__)
 
 #: A resource of the inventory takes as much memory as so many granules.
 RESOURCE_WEIGHT = 4
+#: A batch that does not fit into memory has so many periods, if there are as many, before it has more scopes.
+WINDOW = 24
+#: A request is made so large that its answer takes this part of the time-out, as far as that can be told.
+QUICK = 0.25
 #: Seconds for which a metric that nobody had is not looked for again.
 FORGET = 3600
 
@@ -54,9 +59,11 @@ class GnocchiCollector(base.BaseCollector):
     :param executor: futurist executor for requests; None runs one after the other.
     :param max_granules: granules in memory at a time.
     :param timeout: seconds after which a batch that is not collected is given up.
+    :param max_resources: resources remembered between batches.
     """
 
     collector_name = 'gnocchi'
+    answers_in_parts = True
 
     def __init__(
         self,
@@ -69,6 +76,7 @@ class GnocchiCollector(base.BaseCollector):
         executor: Any = None,
         max_granules: int = 150000,
         timeout: float = 300,
+        max_resources: int = 0,
         **kwargs: Any,
     ) -> None:
         super().__init__(period, conf, metrics, zone, **kwargs)
@@ -79,6 +87,7 @@ class GnocchiCollector(base.BaseCollector):
         self._runner = isolate.Runner(executor, max_granules)
         self._timeout = timeout
         self._server = server.Server()
+        self._warm = warm.Inventories(max_resources)
 
     @classmethod
     def from_options(cls, conf: Any, found: metrics_file.MetricsFile, executor: Any) -> 'GnocchiCollector':
@@ -89,11 +98,12 @@ class GnocchiCollector(base.BaseCollector):
             period=conf.collect.period,
             metrics=found.metrics,
             zone=collect_options.zone(conf),
-            client=requests.Client(adapter, timeout),
+            client=requests.Client(adapter, timeout, width=conf[collector_gnocchi.GROUP].max_requests),
             scope_key=conf.collect.scope_key,
             executor=executor,
             max_granules=conf.orchestrator.max_granules,
             timeout=conf.orchestrator.collector_request_timeout,
+            max_resources=conf[collector_gnocchi.GROUP].max_resources,
         )
 
     @staticmethod
@@ -131,17 +141,25 @@ class GnocchiCollector(base.BaseCollector):
     def _collect(self, batch: usage.Batch) -> usage.Usage:
         if self._client is None:
             raise errors.ConfigurationError('The collector gnocchi has no connection.')
-        work = _Work(
+        work = self._make_work(batch)
+        found = work.run()
+        if work.is_stale:
+            # There are resources that nobody knew a moment ago.
+            found = self._make_work(batch).run()
+        self._server.sizes.grow()
+        return found
+
+    def _make_work(self, batch: usage.Batch) -> '_Work':
+        assert self._client is not None
+        return _Work(
             self._client,
             self._scope_key,
             self._runner,
             self._server,
+            self._warm,
             batch,
             requests.Deadline(self._timeout),
         )
-        found = work.run()
-        self._server.sizes.grow()
-        return found
 
 
 @dataclasses.dataclass
@@ -149,11 +167,17 @@ class _Type:
     """What is known of the resources of one type.
 
     :ivar failed: scopes whose resources could not be read, and why.
+    :ivar is_warm: some of it was read for a batch before.
     """
 
-    name: str
+    wanted: inventory.Wanted
     inventory: inventory.Inventory
     failed: dict[str, requests.RequestFailed]
+    is_warm: bool
+
+    @property
+    def name(self) -> str:
+        return self.wanted.resource_type
 
     @property
     def is_missing(self) -> bool:
@@ -161,7 +185,11 @@ class _Type:
 
 
 class _Work:
-    """The collection of one batch."""
+    """The collection of one batch.
+
+    :ivar is_stale: what is remembered of resources turned out to be old; it is forgotten, and the batch is to be
+        collected again.
+    """
 
     def __init__(
         self,
@@ -169,6 +197,7 @@ class _Work:
         scope_key: str,
         runner: isolate.Runner,
         learnt: server.Server,
+        remembered: warm.Inventories,
         batch: usage.Batch,
         deadline: requests.Deadline,
     ) -> None:
@@ -176,6 +205,7 @@ class _Work:
         self._scope_key = scope_key
         self._runner = runner
         self._server = learnt
+        self._warm = remembered
         self._batch = batch
         self._deadline = deadline
         self._types: dict[str, _Type] = {}
@@ -188,6 +218,7 @@ class _Work:
         # (scope id, metric type, begin) to what became of the cell.
         self._troubles: dict[tuple[str, str, int], tuple[coverage.Status, str, bool]] = {}
         self._answered = self._failed = False
+        self.is_stale = False
 
     def run(self) -> usage.Usage:
         """Return the usage of the batch, or of the part of it that fits into memory."""
@@ -215,7 +246,11 @@ class _Work:
                 self._troubles[scope_id, name, begin] = (coverage.Status.FAILED, text, True)
             failed = {(cell[0], cell[2]) for cell in self._troubles if cell[1] == name}
             columns += result.columns(self._batch.length, failed)
-            if result.strays:
+            kind = self._types[self._subjects[name].metric.extra_args['resource_type']]
+            if result.strays and kind.is_warm:
+                self._warm.forget(kind.wanted, self._batch.scope_ids)
+                self.is_stale = True
+            elif result.strays:
                 LOG.warning(
                     '%s: Gnocchi gave metric %s of %d resources that it does not list; they are left out.',
                     periods.from_epoch(self._batch.begin),
@@ -257,11 +292,20 @@ class _Work:
             )
             for name, of in wanted.items()
         }
-        self._types = {name: _Type(name, inventory.Inventory({}), {}) for name in wanted}
+        self._types = {}
         begins = {
             name: self._batch.begin - max(asks.front(item, self._batch.length) for item in of)
             for name, of in wanted.items()
         }
+
+        missing: dict[str, list[str]] = {}
+        for name, description in descriptions.items():
+            found, missing[name] = self._warm.get(
+                description, self._batch.scope_ids, begins[name], self._batch.end + self._batch.length
+            )
+            is_warm = len(missing[name]) < len(self._batch.scope_ids)
+            self._types[name] = _Type(description, found, {}, is_warm)
+        now = time.time()
 
         def ask(part: tuple[str, list[str]]) -> inventory.Inventory:
             return inventory.read(self._client, descriptions[part[0]], part[1], begins[part[0]], self._deadline)
@@ -279,7 +323,7 @@ class _Work:
             (name, part)
             for name in wanted
             for part in inventory.chunks(
-                self._batch.scope_ids, int(min(self._server.sizes.most(('resources', name)), inventory.MOST_NAMES))
+                missing[name], int(min(self._server.sizes.most(('resources', name)), inventory.MOST_NAMES))
             )
         ]
         for (name, scope_ids), result in isolate.ask_all(self._runner, parts, ask, split, lambda part: part[0]):
@@ -287,16 +331,22 @@ class _Work:
             if isinstance(result, requests.RequestFailed):
                 self._types[name].failed.update(dict.fromkeys(scope_ids, result))
             else:
+                self._warm.learn(descriptions[name], scope_ids, begins[name], now, result)
                 self._types[name].inventory.add(result)
 
     def _foresee(self) -> None:
         """Leave out scopes that will not fit into memory, before their resources are read."""
-        most = self._runner.budget / self._server.scope_weight if self._server.scope_weight else math.inf
-        if most < len(self._batch.scope_ids):
-            self._batch = dataclasses.replace(self._batch, scope_ids=self._batch.scope_ids[: max(1, int(most))])
+        fixed, total = self._server.scope_weights
+        weight = fixed + total * min(self._batch.count, WINDOW)
+        if weight and self._runner.budget / weight < len(self._batch.scope_ids):
+            count = max(1, int(self._runner.budget / weight))
+            self._batch = dataclasses.replace(self._batch, scope_ids=self._batch.scope_ids[:count])
 
     def _shrink_batch(self) -> None:
-        """Make the batch as small as the memory demands: fewer periods first, then fewer scopes."""
+        """Make the batch as small as the memory demands: fewer periods first, down to a window, then fewer scopes.
+
+        A request costs the source by its resources, hardly by its periods.
+        """
         batch = self._batch
         budget = self._runner.budget
         resources = dict.fromkeys(batch.scope_ids, 0)
@@ -310,20 +360,24 @@ class _Work:
             for scope_id in batch.scope_ids
         }
         fixed, total = sum(resources.values()), sum(granules.values())
-        self._server.scope_weight = (fixed + total) / len(batch.scope_ids)
-        if fixed + total * batch.count <= budget:
-            return
-        if fixed + total <= budget:
-            self._batch = dataclasses.replace(batch, count=(budget - fixed) // total)
-            return
-        taken = weight = 0
+        self._server.scope_weights = fixed / len(batch.scope_ids), total / len(batch.scope_ids)
+        least = min(batch.count, WINDOW)
+        taken = weight = of_period = 0
         for scope_id in batch.scope_ids:
-            item = resources[scope_id] + granules[scope_id]
+            item = resources[scope_id] + granules[scope_id] * least
             if taken and weight + item > budget:
                 break
             taken += 1
             weight += item
-        self._batch = dataclasses.replace(batch, scope_ids=batch.scope_ids[:taken], count=1)
+            of_period += granules[scope_id]
+        if weight <= budget:
+            more = (budget - weight) // of_period if of_period else batch.count
+            count = min(batch.count, least + more)
+        else:
+            # A single scope is too large for that.
+            room = budget - resources[batch.scope_ids[0]]
+            count = max(1, room // of_period if of_period else 1)
+        self._batch = dataclasses.replace(batch, scope_ids=batch.scope_ids[:taken], count=count)
 
     def _note_failed_inventories(self) -> None:
         batch = self._batch
@@ -358,12 +412,19 @@ class _Work:
 
     def _fit(self, subject: asks.Subject, ask: asks.Ask) -> list[asks.Ask]:
         kind = subject.metric.extra_args['resource_type']
+        most = self._server.pace.most(kind, self._client.timeout * QUICK)
         return subject.fit(
             ask,
             self._server.sizes.most(('scopes', kind)),
             self._server.sizes.most(('periods', kind)),
             self._runner.budget,
+            lambda part: self._weigh(subject, part) <= most,
         )
+
+    @staticmethod
+    def _weigh(subject: asks.Subject, ask: asks.Ask) -> float:
+        """Return the resources that the server has to look at for *ask*, granules counted in."""
+        return subject.count_all(ask) + subject.weigh(ask) * server.Pace.GRANULE
 
     def _ask(self, part: tuple[str, asks.Ask]) -> cells.Found:
         name, ask = part
@@ -374,7 +435,15 @@ class _Work:
             return cells.Found()
         query, body = request
         window = cells.Window(frozenset(ask.scope_ids), ask.begin, ask.end, self._batch.length)
-        answer = self._client.items('/v1/aggregates', query, body, self._deadline)
+        kind = subject.metric.extra_args['resource_type']
+        weight = self._weigh(subject, ask)
+        answer = self._client.items(
+            '/v1/aggregates',
+            query,
+            body,
+            self._deadline,
+            lambda seconds: self._server.pace.note(kind, weight, seconds),
+        )
         with requests.sense('an answer'):
             if ask.mode is asks.Mode.PLAIN:
                 return cells.read_plain(subject.metric, answer, subject.resources, window)

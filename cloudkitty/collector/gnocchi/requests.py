@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP requests to Gnocchi: deadlines, retries, and what its refusals mean."""
 
+from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 from decimal import Decimal
@@ -17,6 +18,7 @@ from keystoneauth1 import exceptions
 import requests
 
 from cloudkitty import errors
+from cloudkitty.collector.gnocchi import gate
 
 LOG = logging.getLogger(__name__)
 
@@ -74,25 +76,36 @@ class Client:
 
     :param adapter: keystoneauth adapter to the endpoint, without ``/v1``.
     :param timeout: seconds one request may take, from its first byte to the last of its answer.
+    :param width: how many requests run at a time.
     """
 
-    def __init__(self, adapter: adapters.Adapter, timeout: float = 60, pause: float = PAUSE) -> None:
+    def __init__(self, adapter: adapters.Adapter, timeout: float = 60, pause: float = PAUSE, width: int = 64) -> None:
         self._adapter = adapter
-        self._timeout = timeout
+        self.timeout = timeout
         self._pause = pause
+        self._gate = gate.Gate(width)
 
     def post(self, path: str, query: list[tuple[str, str]], body: Any, deadline: Deadline) -> Any:
         """Return the parsed answer of a POST of *body* to *path*; raises :class:`RequestFailed`."""
         return parse_json(self._ask('POST', path, query, json.dumps(body), deadline)[0])
 
-    def items(self, path: str, query: list[tuple[str, str]], body: Any, deadline: Deadline) -> Iterator[Any]:
+    def items(
+        self,
+        path: str,
+        query: list[tuple[str, str]],
+        body: Any,
+        deadline: Deadline,
+        note: Callable[[float], None] | None = None,
+    ) -> Iterator[Any]:
         """Return an iterator over the list that a POST of *body* gives: fractions are Decimals.
 
         Only one item at a time is more than text: parsed, an answer takes ten times the memory.
 
+        :param note: called with the seconds that the server took.
+
         Raises :class:`RequestFailed`; the iterator raises ValueError.
         """
-        text, _ = self._ask('POST', path, query, json.dumps(body), deadline)
+        text, _ = self._ask('POST', path, query, json.dumps(body), deadline, note)
         return _iterate(text)
 
     def pages(self, path: str, query: list[tuple[str, str]], body: Any | None, deadline: Deadline) -> Iterator[Any]:
@@ -114,16 +127,23 @@ class Client:
             more = [*query, ('marker', marker)]
 
     def _ask(
-        self, method: str, path: str, query: list[tuple[str, str]], body: str | None, deadline: Deadline
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, str]],
+        body: str | None,
+        deadline: Deadline,
+        note: Callable[[float], None] | None = None,
     ) -> tuple[str, str | None]:
         """Return (text of the answer, URL of the next page or None)."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._ask_once(method, path, query, body, deadline)
+                return self._ask_once(method, path, query, body, deadline, note)
             except RequestFailed as error:
                 # Everything asked is a question, so asking again is harmless. A time-out or "too big" is for the
                 # caller to make smaller; an explained refusal stays one.
-                if error.refusal not in (Refusal.TROUBLE, Refusal.AWAY) or attempt == ATTEMPTS:
+                is_closed = isinstance(error.__cause__, gate.Closed)
+                if error.refusal not in (Refusal.TROUBLE, Refusal.AWAY) or attempt == ATTEMPTS or is_closed:
                     raise
                 LOG.debug('%s %s: %s; asking again', method, path, error)
             if deadline.left <= self._pause * attempt:
@@ -132,15 +152,51 @@ class Client:
         raise AssertionError('unreachable')
 
     def _ask_once(
-        self, method: str, path: str, query: list[tuple[str, str]], body: str | None, deadline: Deadline
+        self,
+        method: str,
+        path: str,
+        query: list[tuple[str, str]],
+        body: str | None,
+        deadline: Deadline,
+        note: Callable[[float], None] | None,
     ) -> tuple[str, str | None]:
-        seconds = min(self._timeout, deadline.left)
+        seconds = min(self.timeout, deadline.left)
         if seconds <= 0:
             raise RequestFailed(Refusal.AWAY, 'Gnocchi: out of time.')
-        own = Deadline(seconds)
         headers = {'Accept': ACCEPT}
         if body is not None:
             headers['Content-Type'] = 'application/json'
+        try:
+            with self._gate.passage():
+                begin = time.monotonic()
+                answer, content = self._send(path, method, query, body, headers, seconds)
+                if note is not None and answer.status_code == 200:
+                    note(time.monotonic() - begin)
+        except gate.Closed as error:
+            raise RequestFailed(
+                Refusal.AWAY, 'Gnocchi failed several times in a row; it is not asked for %d s.' % error.seconds
+            ) from error
+        if answer.status_code not in (200, 201):
+            raise explain(answer.status_code, content)
+        try:
+            text = content.decode().strip()
+        except ValueError as error:
+            raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: an answer that is not text.') from error
+        if not (text.startswith('[') and text.endswith(']')):
+            # All that is asked for are lists.
+            raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: an answer that is cut off or not JSON.')
+        return text, answer.links.get('next', {}).get('url')
+
+    def _send(
+        self,
+        path: str,
+        method: str,
+        query: list[tuple[str, str]],
+        body: str | None,
+        headers: dict[str, str],
+        seconds: float,
+    ) -> tuple[requests.Response, bytes]:
+        own = Deadline(seconds)
         try:
             answer = self._adapter.request(
                 path,
@@ -159,18 +215,20 @@ class Client:
         except (exceptions.ConnectTimeout, requests.exceptions.Timeout, TimeoutError) as error:
             raise RequestFailed(Refusal.TOO_BIG, 'Gnocchi: no answer within %d s.' % seconds) from error
         except (exceptions.ClientException, requests.exceptions.RequestException, OSError) as error:
+            self._gate.note_failing()
             # The error's own text may hold whatever a proxy or an auth plugin put there.
             raise RequestFailed(Refusal.AWAY, 'Gnocchi cannot be reached: %s.' % type(error).__name__) from error
-        if answer.status_code not in (200, 201):
-            raise explain(answer.status_code, content)
-        try:
-            text = content.decode().strip()
-        except ValueError as error:
-            raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: an answer that is not text.') from error
-        if not (text.startswith('[') and text.endswith(']')):
-            # All that is asked for are lists.
-            raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: an answer that is cut off or not JSON.')
-        return text, answer.links.get('next', {}).get('url')
+        if answer.status_code in (429, 502, 503):
+            self._gate.note_failing(_wait_of(answer))
+        else:
+            self._gate.note_working()
+        return answer, content
+
+
+def _wait_of(answer: requests.Response) -> float:
+    """Return the seconds that an answer asks to wait before the next request; 0 where it does not say."""
+    text = answer.headers.get('Retry-After', '')
+    return float(text) if text.isascii() and text.isdigit() else 0
 
 
 def parse_json(text: str) -> Any:

@@ -12,7 +12,9 @@ from cloudkitty import errors
 from cloudkitty import usage
 from cloudkitty.collector import exceptions
 from cloudkitty.collector import gnocchi as driver
+from cloudkitty.collector.gnocchi import batches
 from cloudkitty.collector.gnocchi import requests
+from cloudkitty.collector.gnocchi import server
 from cloudkitty.tests import gnocchi
 from cloudkitty.tests import samples
 from cloudkitty.tests.functional.collector import conftest
@@ -272,11 +274,16 @@ def test_two_answers_for_one_resource_bill_neither(world, metrics, fake):
     assert 'two answers' in trouble.error
 
 
-def test_a_batch_that_is_too_large_for_memory_is_answered_in_parts(world, metrics, fake):
+def test_a_batch_that_is_too_large_for_memory_is_answered_in_parts(world, metrics, fake, monkeypatch):
     whole = batch(world, metrics)
     # A resource weighs as much as four granules: 8 * 4 + 8 for each period.
     assert world.collector(metrics, max_granules=32 + 4 * 8).collect(whole).batch == whole
+    for granules, count in ((32 + 3 * 8, 7), (32 + 8, 5), (17, 2)):
+        found = world.collector(metrics, max_granules=granules).collect(whole).batch
+        assert (found.count, found.scope_ids) == (4, tuple(world.scope(name) for name in NAMES[:count]))
+    monkeypatch.setattr(batches, 'WINDOW', 2)
     assert world.collector(metrics, max_granules=32 + 3 * 8).collect(whole).batch.count == 3
+    monkeypatch.setattr(batches, 'WINDOW', 1)
     assert world.collector(metrics, max_granules=32 + 8).collect(whole).batch.count == 1
     collector = world.collector(metrics, max_granules=17)
     found = collector.collect(whole)
@@ -413,3 +420,37 @@ def test_periods_off_the_grid_are_one_cause_however_many_there_are(world, fake):
     collector = world.collector(metrics)
     batches = [usage.Batch((world.scope('a'),), metrics, JUNE + 60 + hour * HOUR, HOUR, 1) for hour in range(3)]
     assert len({collector.collect(item).troubles[0].error for item in batches}) == 1
+
+
+def test_a_source_that_is_slow_is_asked_for_less_at_a_time(world, metrics, fake, monkeypatch):
+    monkeypatch.setattr(server.Pace, 'LEAST', 1)
+    collector = world.collector(metrics)
+    # A resource takes a tenth of a second, and a quarter of the time-out is a quarter of a second.
+    monkeypatch.setattr(server.Pace, 'note', lambda *args: None)
+    monkeypatch.setattr(server.Pace, 'FIRST', 0.1)
+    collector._client.timeout = 1
+    found = collector.collect(batch(world, metrics, NAMES, 1))
+    assert rated(found) == cells(world, NAMES, 1)
+    assert fake.requests['aggregates'] == 4
+    # One scope with many resources is asked for by their ids.
+    for number in range(3):
+        world.add('more-%d' % number, 'a', JUNE - HOUR, contract.every(2.0))
+    fake.requests.clear()
+    found = collector.collect(batch(world, metrics, 'a', 1))
+    assert len(found.columns) == 4
+    assert fake.requests['aggregates'] == 2
+
+
+def test_a_source_that_is_down_is_not_pressed(world, metrics, fake):
+    collector = world.collector(metrics)
+    fake.faults.append(gnocchi.Fault('search', status=503))
+    found = collector.collect(batch(world, metrics))
+    assert {item.status for item in found.troubles} == {FAILED} and not any(item.permanent for item in found.troubles)
+    first = sum(fake.requests.values())
+    found = collector.collect(batch(world, metrics))
+    assert all('not asked' in item.error for item in found.troubles)
+    assert sum(fake.requests.values()) == first
+    # It is asked again after a while; here that is over at once.
+    collector._client._gate._closed_until = 0
+    fake.faults.clear()
+    assert rated(collector.collect(batch(world, metrics))) == cells(world)
