@@ -23,6 +23,9 @@ Guard = ledger_models.Guard
 CoverageRun = ledger_models.CoverageRun
 CoverageFailure = ledger_models.CoverageFailure
 
+#: Of more scopes than that troubles are not asked for by name.
+MANY = 2 * statements.CHUNK
+
 _RUN = ('scope_id', 'metric', 'begin', 'end', 'status', 'rule_set', 'altered')
 _STATUSES = {status.value: status for status in coverage.Status}
 
@@ -122,6 +125,13 @@ def list_failures(
     ]
 
 
+def count_due(database: engine.Database, now: int) -> int:
+    """Return how many open troubles of anybody are to be tried again at or before epoch second *now*."""
+    query = sqlalchemy.select(sqlalchemy.func.count()).where(CoverageFailure.next_attempt <= now)
+    with database.reader() as session:
+        return session.scalar(query) or 0
+
+
 def write_failures(session: orm.Session, guards: Mapping[str, int], failures: Iterable[coverage.Failure]) -> None:
     """Write open troubles, each in the place of the one that its cell has."""
     statements.upsert(
@@ -164,8 +174,12 @@ def failed_cells(session: orm.Session, guards: Mapping[str, int], begin: int, en
 def _by_scope(session: orm.Session, query: Any, scope_ids: Collection[str] | None) -> list[Any]:
     if scope_ids is None:
         return list(session.execute(query).all())
+    wanted = set(scope_ids)
+    if len(wanted) > MANY:
+        # There are few troubles, and one statement is as good as a hundred.
+        return [row for row in session.execute(query).all() if row[1] in wanted]
     rows: list[Any] = []
-    for part in statements.chunks(sorted(set(scope_ids))):
+    for part in statements.chunks(sorted(wanted)):
         rows += session.execute(query.where(Guard.identifier.in_(part))).all()
     return rows
 

@@ -127,50 +127,60 @@ def list_states(
     active: bool | None = None,
 ) -> list[scope.State]:
     """Return the states with a guard, sorted by scope; of *identity*, of *ids*, of this activity where given."""
-    query = sqlalchemy.select(State)
+    query = sqlalchemy.select(
+        State.identifier, State.scope_key, State.fetcher, State.collector, State.last_processed_timestamp,
+        State.active, State.scope_activation_toggle_date,
+    )  # fmt: skip
     if identity is not None:
-        query = query.where(
-            State.scope_key == identity.key,
-            State.fetcher == identity.fetcher,
-            State.collector == identity.collector,
-        )
+        query = query.where(*_is(identity))
     if active is not None:
         query = query.where(State.active == active)
     with database.reader() as session:
         # Guards first: a clock that moves in between makes the plan stale by its epoch, never unseen.
         guards = _read_guards(session, ids)
-        rows: list[State] = []
+        rows: list[Any] = []
         if ids is None:
-            rows = list(session.scalars(query))
+            rows = list(session.execute(query))
         else:
             for part in statements.chunks(sorted(set(ids))):
-                rows += session.scalars(query.where(State.identifier.in_(part)))
-        return sorted(
-            (_to_state(row, guards[row.identifier]) for row in rows if row.identifier in guards),
-            key=lambda state: dataclasses.astuple(state.scope),
-        )
+                rows += session.execute(query.where(State.identifier.in_(part)))
+    found = [_to_state(row, guards[row[0]]) for row in rows if row[0] in guards]
+    found.sort(key=lambda state: (state.scope.id, state.scope.key, state.scope.fetcher, state.scope.collector))
+    return found
 
 
-def _read_guards(session: orm.Session, ids: Collection[str] | None) -> dict[str, Guard]:
+def _read_guards(session: orm.Session, ids: Collection[str] | None) -> dict[str, Any]:
+    query = sqlalchemy.select(Guard.identifier, Guard.id, Guard.epoch, Guard.gone_since)
     if ids is None:
-        return {guard.identifier: guard for guard in session.scalars(sqlalchemy.select(Guard))}
-    result = {}
+        return {row[0]: row for row in session.execute(query)}
+    result: dict[str, Any] = {}
     for part in statements.chunks(sorted(set(ids))):
-        for guard in session.scalars(sqlalchemy.select(Guard).where(Guard.identifier.in_(part))):
-            result[guard.identifier] = guard
+        result.update((row[0], row) for row in session.execute(query.where(Guard.identifier.in_(part))))
     return result
 
 
-def _to_state(row: State, guard: Guard) -> scope.State:
+def _to_state(row: Any, guard: Any) -> scope.State:
+    identifier, key, fetcher, collector, last_processed, active, toggled = row
+    _, guard_id, epoch, gone_since = guard
     return scope.State(
-        scope=scope.Scope(row.identifier, row.scope_key or '', row.fetcher or '', row.collector or ''),
-        last_processed=period.from_naive(row.last_processed_timestamp),
-        active=row.active,
-        toggled_at=period.from_naive(row.scope_activation_toggle_date),
-        guard_id=guard.id,
-        epoch=guard.epoch,
-        gone_since=guard.gone_since,
+        scope.Scope(identifier, key or '', fetcher or '', collector or ''),
+        period.from_naive(last_processed),
+        active,
+        period.from_naive(toggled),
+        guard_id,
+        epoch,
+        gone_since,
     )
+
+
+def count_clocks(database: engine.Database, identity: Identity) -> dict[datetime.datetime, int]:
+    """Return {clock: how many active states of *identity* stand at it}; one statement, however many there are."""
+    query = sqlalchemy.select(State.last_processed_timestamp, sqlalchemy.func.count()).where(
+        *_is(identity), State.active == sqlalchemy.true()
+    )
+    with database.reader() as session:
+        rows = session.execute(query.group_by(State.last_processed_timestamp))
+        return {period.from_naive(clock): count for clock, count in rows}
 
 
 def mark_listed(

@@ -139,6 +139,10 @@ class Repair:
             len(result.committed),
         )
 
+    def has_news(self) -> bool:
+        """Return whether rules changed since :meth:`find` looked, so that all that lacks a price is due."""
+        return self._chains.get().rule_set != self._rule_set
+
     def find(self, states: Iterable[scope.State], now: int) -> frozenset[str]:
         """Return the ids of the scopes among *states* of which a cell is due to be mended at *now*.
 

@@ -59,6 +59,8 @@ class Worker(loop.Loop):
     MENDING_SLEEP = 1
     #: Seconds for which a list of scopes is good.
     LIST_LIFE = 300
+    #: Seconds after which a list that stays the same is compared with the database again.
+    NOTE_LIFE = 3600
     #: Seconds after which the plan is made anew, so that what became due meanwhile goes first.
     PLAN_LIFE = 60
 
@@ -93,7 +95,10 @@ class Worker(loop.Loop):
         self._listed_at: datetime.datetime | None = None
         self._asked: tuple[int, int] | None = None
         self._is_noted = False
+        self._noted: tuple[list[str], int] | None = None
         self._is_started = False
+        # What a look at everything found not to be ratable: {clock: scopes that rest there}, and due troubles.
+        self._still: tuple[dict[int, int], int] | None = None
         self._in_vain = 0
         self._odd: set[str] = set()
         self._drops: dict[str, int] = {}
@@ -109,6 +114,9 @@ class Worker(loop.Loop):
         elsewhere = False
         went_on = True
         while went_on and not self._stopping.is_set():
+            due = self._find_quiet()
+            if due is not None:
+                return self._clip(due - period.to_epoch(self._clock()))
             went_on, elsewhere = self._rate_share()
             if self._is_list_old():
                 break
@@ -122,7 +130,7 @@ class Worker(loop.Loop):
             self._fetch(self._clock())
         if self._listed is None or self._listed_at is None:
             return False
-        if not self._is_noted:
+        if not self._is_noted and not self._is_same():
             first = period.first_period(self._listed_at, self._schedule.length, self._zone)
             fitting = [scope_id for scope_id in self._listed if self._fits(scope_id)]
             scopes.ensure(self._database, fitting, self._identity, first, self._schedule.length)
@@ -140,8 +148,17 @@ class Worker(loop.Loop):
                 [scope_id for scope_id in {*self._listed, *known} if not self._fits(scope_id)],
                 'are longer than the %d characters that the configured storage has room for' % self._longest_id,
             )
-            self._is_noted = True
+            self._noted = (self._listed, period.to_epoch(self._listed_at))
+            self._still = None
+        self._is_noted = True
         return True
+
+    def _is_same(self) -> bool:
+        """Return whether the list is that which was noted not long ago."""
+        if self._noted is None or self._listed_at is None:
+            return False
+        listed, at = self._noted
+        return listed == self._listed and 0 <= period.to_epoch(self._listed_at) - at < self.NOTE_LIFE
 
     def _is_list_old(self) -> bool:
         if self._listed is None or self._asked is None:
@@ -184,6 +201,37 @@ class Worker(loop.Loop):
         """Return the states of what is to be rated: of *ids*, or of all."""
         found = scopes.list_states(self._database, self._identity, ids, active=True)
         return [state for state in found if self._fits(state.scope.id)]
+
+    def _find_quiet(self) -> int | None:
+        """Return the second at which a period is due next if nothing is to be done; None: look closely.
+
+        That takes as many statements whatever the number of scopes: clocks are counted, and what is due is only what
+        the last look at everything found to rest.
+        """
+        if self._still is None or self._mender.has_news():
+            return None
+        resting, troubles = self._still
+        now = self._clock()
+        due = [period.to_epoch(now) + self.LONGEST_SLEEP]
+        for clock, count in scopes.count_clocks(self._database, self._identity).items():
+            begin = period.to_epoch(clock) + self._schedule.length
+            if self._schedule.count_due(begin, now) < 1:
+                due.append(self._schedule.due_at(begin))
+            elif count != resting.get(period.to_epoch(clock), 0):
+                return None
+        return min(due) if ledger.count_due(self._database, period.to_epoch(now)) == troubles else None
+
+    def _note_still(self, states: Iterable[scope.State]) -> None:
+        """Take note of what is due by its clock and rests all the same; *states* are all that are active."""
+        now = self._clock()
+        resting: dict[int, int] = {}
+        for state in states:
+            begin = self._schedule.next_begin(state)
+            rests = state.gone_since is not None and begin >= period.to_epoch(state.gone_since)
+            if (rests or not self._fits(state.scope.id)) and self._schedule.count_due(begin, now):
+                clock = period.to_epoch(state.last_processed)
+                resting[clock] = resting.get(clock, 0) + 1
+        self._still = (resting, ledger.count_due(self._database, period.to_epoch(now)))
 
     def _rate_share(self) -> tuple[bool, bool]:
         """Rate what is due and this worker's.
@@ -249,9 +297,11 @@ class Worker(loop.Loop):
 
         :param is_all_tried: a period that is due even so is somebody else's, and not waited for.
         """
-        states = self._read()
+        everything = scopes.list_states(self._database, self._identity, active=True)
+        states = [state for state in everything if self._fits(state.scope.id)]
         found = self._mender.find(states, period.to_epoch(self._clock()))
         if not found:
+            self._note_still(everything)
             return False
         # Live periods go first: mending ends when one is due.
         known = self._troubles(states)
@@ -301,4 +351,7 @@ class Worker(loop.Loop):
         if elsewhere:
             # Somebody else has the others now; who is faster takes what is left.
             wait = max(wait, self.ELSEWHERE_SLEEP)
+        return self._clip(wait)
+
+    def _clip(self, wait: float) -> float:
         return max(1, min(wait, self.LONGEST_SLEEP))
