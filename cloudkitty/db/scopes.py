@@ -183,6 +183,12 @@ def count_clocks(database: engine.Database, identity: Identity) -> dict[datetime
         return {period.from_naive(clock): count for clock, count in rows}
 
 
+def count_gone(database: engine.Database) -> int:
+    """Return how many scopes are marked as gone; one statement."""
+    with database.reader() as session:
+        return session.scalar(sqlalchemy.select(sqlalchemy.func.count()).where(Guard.gone_since.is_not(None))) or 0
+
+
 def mark_listed(
     database: engine.Database, listed_ids: Collection[str], identity: Identity, now: datetime.datetime
 ) -> None:

@@ -95,7 +95,7 @@ class Worker(loop.Loop):
         self._listed_at: datetime.datetime | None = None
         self._asked: tuple[int, int] | None = None
         self._is_noted = False
-        self._noted: tuple[list[str], int] | None = None
+        self._noted: tuple[list[str], int, int] | None = None
         self._is_started = False
         # What a look at everything found not to be ratable: {clock: scopes that rest there}, and due troubles.
         self._still: tuple[dict[int, int], int] | None = None
@@ -148,17 +148,19 @@ class Worker(loop.Loop):
                 [scope_id for scope_id in {*self._listed, *known} if not self._fits(scope_id)],
                 'are longer than the %d characters that the configured storage has room for' % self._longest_id,
             )
-            self._noted = (self._listed, period.to_epoch(self._listed_at))
+            self._noted = (self._listed, period.to_epoch(self._listed_at), scopes.count_gone(self._database))
             self._still = None
         self._is_noted = True
         return True
 
     def _is_same(self) -> bool:
-        """Return whether the list is that which was noted not long ago."""
+        """Return whether the list is that which was noted not long ago, and nobody noted another one since."""
         if self._noted is None or self._listed_at is None:
             return False
-        listed, at = self._noted
-        return listed == self._listed and 0 <= period.to_epoch(self._listed_at) - at < self.NOTE_LIFE
+        listed, at, gone = self._noted
+        if listed != self._listed or not 0 <= period.to_epoch(self._listed_at) - at < self.NOTE_LIFE:
+            return False
+        return scopes.count_gone(self._database) == gone
 
     def _is_list_old(self) -> bool:
         if self._listed is None or self._asked is None:

@@ -67,10 +67,14 @@ class Deployment:
         self.modules = modules
         self.skips = None
         self.storage = driver_class(database, HOUR)
-        rating_modules.set_enabled(database, 'hashmap', True)
-        test_hashmap.store(database, [rules.Rules().flat(2).service('cpu'), rules.Rules().flat(3).service('disk')])
-        database.repeat(rule_revision.bump)
+        self.write_rules()
         self.worker = self.make_worker()
+
+    def write_rules(self):
+        rating_modules.set_enabled(self.database, 'hashmap', True)
+        found = [rules.Rules().flat(2).service('cpu'), rules.Rules().flat(3).service('disk')]
+        test_hashmap.store(self.database, found)
+        self.database.repeat(rule_revision.bump)
 
     def make_worker(self, share=None):
         """Return one more worker on the same database, with caches of its own."""
