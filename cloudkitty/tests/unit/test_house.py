@@ -11,7 +11,9 @@ import cloudkitty
 
 ROOT = pathlib.Path(cloudkitty.__file__).parents[1]
 MODULES = sorted((ROOT / 'cloudkitty').rglob('*.py'))
-SCRIPTS = sorted(path for folder in ('tools', 'benchmarks', '.ci') for path in (ROOT / folder).glob('*'))
+SCRIPTS = sorted(
+    path for folder in ('tools', 'benchmarks', '.ci') for path in (ROOT / folder).glob('*') if path.is_file()
+)
 #: A sum, an average or an order of amounts by the database: on SQLite they would be floats, or texts.
 PLAIN_SUM = re.compile(r'func\.(sum|avg|min|max)\(\s*[\w.]*\b(qty|price|rate|cost|level)\b')
 
