@@ -17,6 +17,7 @@ import platform
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import sqlalchemy
@@ -102,24 +103,10 @@ def answers(kind):
     return True
 
 
-@contextlib.contextmanager
 def empty_url(kind, directory):
-    """Give the URL of a new, empty database of *kind*; one of SQLite is a file in *directory*."""
-    if kind == 'sqlite':
-        yield 'sqlite:///%s' % (pathlib.Path(directory) / ('%d.sqlite' % time.monotonic_ns()))
-        return
-    prefix, _ = conftest.SERVERS[kind]
-    name = 'ck_bench_%d_%d' % (os.getpid(), time.monotonic_ns())
-    admin = prefix + ('postgres' if kind == 'postgresql' else '')
-    server = sqlalchemy.create_engine(admin, isolation_level='AUTOCOMMIT', poolclass=sqlalchemy.NullPool)
-    with server.connect() as connection:
-        connection.exec_driver_sql('CREATE DATABASE %s' % name)
-    try:
-        yield prefix + name
-    finally:
-        with server.connect() as connection:
-            force = ' WITH (FORCE)' if kind == 'postgresql' else ''
-            connection.exec_driver_sql('DROP DATABASE %s%s' % (name, force))
+    """Give the URL of a new, empty database of *kind*; one of SQLite is a file below *directory*."""
+    place = pathlib.Path(tempfile.mkdtemp(dir=directory))
+    return contextlib.contextmanager(conftest.make_url)(kind, place)
 
 
 @contextlib.contextmanager

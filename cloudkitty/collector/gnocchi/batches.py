@@ -207,6 +207,7 @@ class _Work:
         self._server = learnt
         self._warm = remembered
         self._batch = batch
+        self._asked = batch.scope_ids
         self._deadline = deadline
         self._types: dict[str, _Type] = {}
         self._subjects: dict[str, asks.Subject] = {}
@@ -248,7 +249,8 @@ class _Work:
             columns += result.columns(self._batch.length, failed)
             kind = self._types[self._subjects[name].metric.extra_args['resource_type']]
             if result.strays and kind.is_warm:
-                self._warm.forget(kind.wanted, self._batch.scope_ids)
+                # Of all that were asked for: the next time none of them is warm, and what is odd then is told.
+                self._warm.forget(kind.wanted, self._asked)
                 self.is_stale = True
             elif result.strays:
                 LOG.warning(
