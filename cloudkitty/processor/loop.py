@@ -4,6 +4,7 @@
 import abc
 from collections.abc import Callable
 import threading
+import time
 
 from oslo_db import exception as db_exc
 from oslo_log import log
@@ -27,6 +28,8 @@ class Loop(abc.ABC):
     #: Seconds after a pass or a batch that failed altogether; doubled each time, up to the longest.
     FIRST_PAUSE = 5
     LONGEST_PAUSE = 60
+    #: Seconds between two looks, between passes, whether other workers came or went.
+    WATCH = 2.0
 
     def __init__(
         self,
@@ -71,10 +74,18 @@ class Loop(abc.ABC):
                     failed = min(failed + 1, 10)
                     self._log_failure(problem, wait)
                 if not self._stopping.is_set():
-                    self._wake.wait(wait)
+                    self._sleep(wait)
                     self._wake.clear()
         finally:
             self._share.stop()
+
+    def _sleep(self, seconds: float) -> None:
+        """Wait until there is something to do; who takes over from a worker that died does not wait for a period."""
+        end = time.monotonic() + seconds
+        while True:
+            self._wake.wait(max(0, min(end - time.monotonic(), self.WATCH)))
+            if self._wake.is_set() or time.monotonic() >= end or self._share.has_changed():
+                return
 
     def _log_failure(self, error: Exception, pause: float) -> None:
         if isinstance(error, db_exc.DBError | sqlalchemy.exc.SQLAlchemyError):

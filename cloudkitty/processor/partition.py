@@ -24,10 +24,11 @@ LOG = log.getLogger(__name__)
 
 BUCKETS = 1024
 PARTITIONS = 256
-#: Seconds without a heartbeat after which a worker counts as gone: a long batch must not make it so.
-TIMEOUT = 60
-
-_AWAY = (tooz.ToozError, OSError)
+#: Seconds without a heartbeat after which a worker counts as gone. A batch yields to the heart often, and whoever is
+#: taken for gone by mistake only sees its work done twice and thrown away once: so a dead host's scopes wait seconds.
+MEMBER_TIMEOUT = 12
+#: Seconds without a heartbeat after which a lock is free, for drivers whose locks are not free by themselves.
+LOCK_TIMEOUT = 60
 
 
 def bucket_of(scope_id: str) -> int:
@@ -43,11 +44,15 @@ def check(url: str) -> None:
         raise errors.ConfigurationError(
             '[orchestrator] coordination_url: its driver needs a package that is not installed: %s.' % error.name
         ) from error
-    except (RuntimeError, ValueError, *_AWAY) as error:
+    except (RuntimeError, ValueError, tooz.ToozError, OSError) as error:
         # The URL may hold a password: it is not repeated.
         raise errors.ConfigurationError(
             '[orchestrator] coordination_url: there is no such driver, or it does not take these options.'
         ) from error
+
+
+class _TakenForGoneError(tooz.ToozError):
+    """The others do not count on this worker any more, though it lives."""
 
 
 class Everything:
@@ -65,7 +70,11 @@ class Everything:
         yield frozenset(scope_ids)
 
     def has_changed(self) -> bool:
-        """Return whether workers came or went since the last claim."""
+        """Return whether workers came or went since the last claim, or the last time this was asked."""
+        return False
+
+    def tells_changes(self) -> bool:
+        """Return whether scopes of others never become this worker's without :meth:`has_changed` telling so."""
         return False
 
 
@@ -73,7 +82,7 @@ class Partition(Everything):
     """The share of one worker.
 
     A coordination service that is away may take a minute to say so. It is waited for in a thread; meanwhile the worker
-    works on everything.
+    keeps to the share it had, for a while, and then works on everything.
 
     :param url: of tooz.
     :param member: name of this worker, unique among all.
@@ -88,6 +97,9 @@ class Partition(Everything):
     START = 10.0
     #: Seconds between two attempts to join.
     RETRY = 30.0
+    #: Seconds for which a worker keeps to its share while the service is away. By then somebody who died meanwhile is
+    #: missed more than the work saved is worth.
+    MEMORY = 300.0
 
     def __init__(self, url: str, member: str, local_workers: int = 1, deployment: str = '') -> None:
         self._url = url
@@ -97,7 +109,10 @@ class Partition(Everything):
         self._group = b'cloudkitty-%s' % mark.encode()
         self._coordinator: coordination.CoordinationDriver | None = None
         self._ring: Any = None
+        # Who was there at the last look, which buckets that gave this worker, and when that was.
         self._members: frozenset[bytes] = frozenset()
+        self._buckets: frozenset[int] | None = None
+        self._looked_at = float('-inf')
         self._joining: threading.Thread | None = None
         self._tried_at = float('-inf')
         self._is_away = False
@@ -131,7 +146,7 @@ class Partition(Everything):
         try:
             # Heartbeats by tooz's own thread; a long batch does not lose the membership.
             coordinator = coordination.get_coordinator(
-                self._url, self._member, membership_timeout=TIMEOUT, lock_timeout=TIMEOUT
+                self._url, self._member, membership_timeout=MEMBER_TIMEOUT, lock_timeout=LOCK_TIMEOUT
             )
             coordinator.start(start_heart=True)
             ring = None
@@ -173,44 +188,75 @@ class Partition(Everything):
         problem: Exception | None = None
         try:
             if self._ring is not None:
-                mine = self._owned(scope_ids)
+                self._look()
             elif self._coordinator is not None:
                 mine = self._lock(scope_ids, locks)
-        except _AWAY as error:
+        except Exception as error:
+            # Drivers let through what their libraries raise.
             problem = error
         if problem is not None:
-            self._say_away(problem)
-            self._leave()
+            self._lose(problem)
+        buckets = self._known_buckets()
+        if buckets is not None:
+            mine = frozenset(scope_id for scope_id in scope_ids if bucket_of(scope_id) in buckets)
         try:
             yield mine
         finally:
             for lock in locks:
-                with contextlib.suppress(*_AWAY):
+                # As above; a lock that is not given back ends by itself.
+                with contextlib.suppress(Exception):
                     lock.release()
 
     def has_changed(self) -> bool:
+        if self._coordinator is None:
+            self._join_in_thread()
         if self._ring is None:
             return False
+        before = self._members
+        problem: Exception
         try:
-            return self._look() != self._members
-        except _AWAY as error:
+            self._look()
+        except Exception as error:
+            # As above.
             problem = error
-        self._say_away(problem)
-        self._leave()
+        else:
+            return self._members != before
+        self._lose(problem)
         return True
 
-    def _look(self) -> frozenset[bytes]:
-        """Return who is there now."""
-        assert self._coordinator is not None
-        self._coordinator.run_watchers()
-        return frozenset(self._ring.ring.nodes)
+    def tells_changes(self) -> bool:
+        return self._ring is not None
 
-    def _owned(self, scope_ids: Collection[str]) -> frozenset[str]:
-        self._members = self._look()
-        if self._member not in self._members:
-            raise tooz.ToozError('the others take this worker for gone')
-        ring = self._ring
-        return frozenset(scope_id for scope_id in scope_ids if ring.belongs_to_self(b'%d' % bucket_of(scope_id)))
+    def _look(self) -> None:
+        """Learn who is there now, and which buckets that gives this worker."""
+        ring, coordinator = self._ring, self._coordinator
+        if ring is None or coordinator is None:
+            return
+        coordinator.run_watchers()
+        members = frozenset(ring.ring.nodes)
+        if self._member not in members:
+            raise _TakenForGoneError('the others take this worker for gone')
+        if members != self._members:
+            self._members = members
+            self._buckets = frozenset(bucket for bucket in range(BUCKETS) if ring.belongs_to_self(b'%d' % bucket))
+        self._looked_at = time.monotonic()
+
+    def _known_buckets(self) -> frozenset[int] | None:
+        """Return the buckets of this worker, as of the last look; None: nothing is known that still counts."""
+        if self._buckets is None or self._looked_at + self.MEMORY < time.monotonic():
+            return None
+        return self._buckets
+
+    def _lose(self, problem: Exception) -> None:
+        """Leave what does not work any more, to join again."""
+        self._leave()
+        self._members = frozenset()
+        if isinstance(problem, _TakenForGoneError):
+            LOG.warning('The other workers took this one for gone; it joins them again.')
+            self._tried_at = float('-inf')
+            self._join_in_thread()
+        else:
+            self._say_away(problem)
 
     def _lock(self, scope_ids: Collection[str], locks: list[Any]) -> frozenset[str]:
         """Lock free buckets, up to this worker's share of those asked for; add the locks to *locks*."""

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 import datetime
+import random
 
 from oslo_log import log
 
@@ -111,18 +112,18 @@ class Worker(loop.Loop):
         if not self._find_scopes():
             self._in_vain += 1
             return min(self.FIRST_PAUSE * 2 ** min(self._in_vain - 1, 10), self.LONGEST_PAUSE)
-        elsewhere = False
+        others: frozenset[str] = frozenset()
         went_on = True
         while went_on and not self._stopping.is_set():
             due = self._find_quiet()
             if due is not None:
                 return self._clip(due - period.to_epoch(self._clock()))
-            went_on, elsewhere = self._rate_share()
+            went_on, others = self._rate_share()
             if self._is_list_old():
                 break
         if not self._stopping.is_set() and self._mend_share(is_all_tried=not went_on):
             return self.MENDING_SLEEP
-        return self._sleep_for(elsewhere)
+        return self._sleep_for(others)
 
     def _find_scopes(self) -> bool:
         """Read the list of scopes, if it is time to, and give each a clock; return whether there ever was a list."""
@@ -235,18 +236,18 @@ class Worker(loop.Loop):
                 resting[clock] = resting.get(clock, 0) + 1
         self._still = (resting, ledger.count_due(self._database, period.to_epoch(now)))
 
-    def _rate_share(self) -> tuple[bool, bool]:
+    def _rate_share(self) -> tuple[bool, frozenset[str]]:
         """Rate what is due and this worker's.
 
-        :returns: whether to look again at once, and whether somebody else has some of what is due.
+        :returns: whether to look again at once, and which scopes are due and somebody else's.
         """
         states = self._read()
         todo = self._plan(states, self._troubles(states))
         due = {state.scope.id for work in todo for state in work.states}
         if not due:
-            return False, False
+            return False, frozenset()
         with self._share.claim(due) as mine:
-            return bool(mine) and self._rate(mine), len(mine) < len(due)
+            return bool(mine) and self._rate(mine), frozenset(due - mine)
 
     def _plan(self, states: list[scope.State], known: Mapping[pipeline.Cell, coverage.Failure]) -> list[planner.Work]:
         lonely = {scope_id for scope_id, count in self._drops.items() if count >= 2}
@@ -346,13 +347,14 @@ class Worker(loop.Loop):
                 result[failure.scope_id] = max(failure.next_attempt, result.get(failure.scope_id, 0))
         return result
 
-    def _sleep_for(self, elsewhere: bool) -> float:
-        states = self._read()
+    def _sleep_for(self, others: frozenset[str]) -> float:
+        """Return the seconds until something is due that is not one of *others*, which somebody else has."""
+        states = [state for state in self._read() if state.scope.id not in others]
         due = planner.next_due(states, self._schedule, self._held_until(states, self._troubles(states)))
         wait: float = self.LONGEST_SLEEP if due is None else due - period.to_epoch(self._clock())
-        if elsewhere:
-            # Somebody else has the others now; who is faster takes what is left.
-            wait = max(wait, self.ELSEWHERE_SLEEP)
+        if others and not self._share.tells_changes():
+            # Who is faster takes what is left; not everybody looks at the same time.
+            wait = min(wait, self.ELSEWHERE_SLEEP * random.uniform(0.5, 1))
         return self._clip(wait)
 
     def _clip(self, wait: float) -> float:

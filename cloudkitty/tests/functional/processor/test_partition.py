@@ -129,13 +129,38 @@ def test_share_of_a_worker_that_left_goes_to_the_others(redis, join):
 
 def test_worker_that_the_others_took_for_gone_joins_again(redis, join):
     one, two = join(redis.url, 'one'), join(redis.url, 'two')
-    claim(one)
+    before = claim(one)
     coordinator = one._coordinator
     coordinator._client.hdel(coordinator._encode_group_id(one._group), b'one')
-    # It works on everything until it is back.
-    assert claim(one) == frozenset(SCOPES)
-    wait_until(lambda: claim(one) != frozenset(SCOPES))
+    assert claim(two) == frozenset(SCOPES)
+    assert one.has_changed()
+    # It keeps to its share until it is back.
+    assert claim(one) == before
+    wait_until(lambda: claim(two) != frozenset(SCOPES))
+    wait_until(lambda: claim(one) == before and one.tells_changes())
     assert claim(one) | claim(two) == frozenset(SCOPES)
+
+
+def test_worker_keeps_to_its_share_for_a_while_when_the_service_goes_away(redis, join, monkeypatch):
+    one, two = join(redis.url, 'one'), join(redis.url, 'two')
+    # Those before it learn of it by themselves.
+    assert one.has_changed() or claim(one)
+    before = claim(one), claim(two)
+    redis.stop()
+    assert one.has_changed()
+    assert not one.tells_changes()
+    assert (claim(one), claim(two)) == before
+    monkeypatch.setattr(partition.Partition, 'MEMORY', 0)
+    assert claim(one) == claim(two) == frozenset(SCOPES)
+
+
+def test_dead_workers_share_moves_within_seconds(redis, join, monkeypatch):
+    monkeypatch.setattr(partition, 'MEMBER_TIMEOUT', 2)
+    one, two = join(redis.url, 'one'), join(redis.url, 'two')
+    assert claim(one) != frozenset(SCOPES)
+    two._coordinator.heart.stop()
+    wait_until(one.has_changed, 10)
+    assert claim(one) == frozenset(SCOPES)
 
 
 def test_service_that_is_away_is_warned_of_once_and_joined_when_it_is_back(redis, join, caplog):
@@ -158,7 +183,8 @@ def test_two_workers_share_a_database_by_the_ring(redis, join, sqlite):
     cloud.worker = cloud.make_worker(join(redis.url, 'one'))
     other = cloud.make_worker(join(redis.url, 'two'))
     cloud.clock.advance(5 * samples.HOUR)
-    assert cloud.worker.run_pass() == cloud.worker.ELSEWHERE_SLEEP
+    # What is due is done or the other's, of which it would be told; its own are due next in an hour.
+    assert cloud.worker.run_pass() == cloud.worker.LONGEST_SLEEP
     first = {scope_id for batch in cloud.source.batches for scope_id in batch.scope_ids}
     assert 0 < len(first) < 20
     cloud.source.batches.clear()
