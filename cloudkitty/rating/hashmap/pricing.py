@@ -2,19 +2,18 @@
 """What hashmap rules make of a quantity: values in, prices out.
 
 A *layer* holds the rules of one service that apply at one instant to one scope. Together with the values of the
-attributes that its rules look at it gives a *formula*: the price as a function of the quantity, which is a straight
-line between the levels of the service's thresholds.
+attributes that its rules look at it gives the price of a quantity.
 
 Source: rating contract, sections 5.2 to 5.4.
 """
 
-import bisect
 from collections.abc import Iterable
 from collections.abc import Sequence
 import dataclasses
 import decimal
 from decimal import Decimal
 import enum
+import operator
 from typing import TypeVar
 
 from cloudkitty import amount
@@ -25,10 +24,11 @@ DEFAULT_GROUP = '_DEFAULT_'
 BOTTOM = Decimal(-1)
 
 ONE = Decimal(1)
+TEN = Decimal(10)
 ZERO = amount.ZERO
 
 #: Coefficients are worked out exactly and rounded once, so that the order of rules changes no digit.
-_EXACT = decimal.Context(prec=2000, rounding=decimal.ROUND_HALF_EVEN, traps=amount.CONTEXT.traps)
+EXACT = decimal.Context(prec=2000, rounding=decimal.ROUND_HALF_EVEN, traps=amount.CONTEXT.traps)
 
 
 class Kind(enum.Enum):
@@ -169,83 +169,7 @@ class GroupPrice:
 
     def price(self, quantity: Decimal) -> Decimal:
         """Return what it adds to the price of *quantity*, not rounded."""
-        return _EXACT.add(_EXACT.multiply(self.factor, quantity), self.constant)
-
-
-class Line:
-    """``price = factor * quantity + constant``; *is_matched* says whether any rule took part."""
-
-    __slots__ = ('factor', 'constant', 'is_matched', 'needs_sum')
-
-    def __init__(self, factor: Decimal, constant: Decimal, is_matched: bool) -> None:
-        self.factor = factor
-        self.constant = constant
-        self.is_matched = is_matched
-        # Adding 0 turns the -0 that a negative factor makes of 0 into 0.
-        self.needs_sum = bool(constant) or factor < 0
-
-    def apply(self, quantities: Sequence[Decimal]) -> list[Decimal]:
-        """Return the price of each of *quantities*, unrounded but for the caller's decimal context."""
-        factor = self.factor
-        if not factor:
-            return [self.constant] * len(quantities)
-        first = quantities[0] if quantities else None
-        if first is not None and quantities[-1] is first and quantities.count(first) == len(quantities):
-            # A steady series: one object all over.
-            return [first * factor + self.constant if self.needs_sum else first * factor] * len(quantities)
-        if self.needs_sum:
-            constant = self.constant
-            return [quantity * factor + constant for quantity in quantities]
-        return [quantity * factor for quantity in quantities]
-
-
-class Formula:
-    """The price of a combination of values as a function of the quantity: ``lines[i]`` up to ``levels[i]``."""
-
-    __slots__ = ('levels', 'lines', '_coefficients', '_is_always_matched', '_factors')
-
-    def __init__(self, levels: Sequence[Decimal], lines: Sequence[Line]) -> None:
-        self.levels = tuple(levels)
-        self.lines = tuple(lines)
-        self._coefficients = tuple((line.factor, line.constant) for line in lines)
-        self._is_always_matched = all(line.is_matched for line in lines)
-        # Where multiplying is all there is to it.
-        is_plain = self._is_always_matched and not any(line.needs_sum for line in lines)
-        self._factors = tuple(line.factor for line in lines) if is_plain else None
-
-    def line(self, quantity: Decimal) -> Line:
-        """Return the line that holds at *quantity*."""
-        return self.lines[bisect.bisect_right(self.levels, quantity)]
-
-    def apply(self, quantities: Sequence[Decimal]) -> tuple[list[Decimal], bool | list[bool]]:
-        """Return one price a quantity, and whether a rule took part: one bool for all of them or one each.
-
-        Prices are unrounded but for the caller's decimal context.
-        """
-        if not self.levels:
-            line = self.lines[0]
-            return line.apply(quantities), line.is_matched
-        levels, lines = self.levels, self._coefficients
-        if len(levels) == 1:
-            level = levels[0]
-            (factor, constant), (upper_factor, upper_constant) = lines
-            prices = [
-                quantity * upper_factor + upper_constant if quantity >= level else quantity * factor + constant
-                for quantity in quantities
-            ]
-        else:
-            # Most columns stay between two levels.
-            line = self.line(min(quantities, default=ZERO))
-            if line is self.line(max(quantities, default=ZERO)):
-                return line.apply(quantities), line.is_matched
-            find = bisect.bisect_right
-            factors = self._factors
-            if factors is not None:
-                return [factors[find(levels, quantity)] * quantity for quantity in quantities], True
-            prices = [(chosen := lines[find(levels, quantity)])[0] * quantity + chosen[1] for quantity in quantities]
-        if self._is_always_matched:
-            return prices, True
-        return prices, [self.line(quantity).is_matched for quantity in quantities]
+        return EXACT.add(EXACT.multiply(self.factor, quantity), self.constant)
 
 
 def make_layer(service: Service, scope_id: str | None, begin: int) -> Layer:
@@ -273,10 +197,12 @@ def is_active(mapping: Mapping, begin: int) -> bool:
     return mapping.start <= begin and (mapping.end is None or begin < mapping.end)
 
 
-def _in_order(rules: Iterable[Rule], scope_id: str | None) -> list[Rule]:
-    mine = (None, scope_id) if scope_id else (None,)
-    found = [rule for rule in rules if rule.tenant in mine]
-    return sorted(found, key=lambda rule: (rule.tenant is not None, rule.id))
+def _in_order(rules: Sequence[Rule], scope_id: str | None) -> list[Rule]:
+    found = sorted([rule for rule in rules if rule.tenant is None], key=_ID)
+    return found + sorted([rule for rule in rules if rule.tenant == scope_id], key=_ID) if scope_id else found
+
+
+_ID = operator.attrgetter('id')
 
 
 def _one_a_level(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:
@@ -284,8 +210,27 @@ def _one_a_level(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:
     return tuple(sorted(cells.values(), key=lambda threshold: threshold.level, reverse=True))
 
 
+def combine(flat: Decimal, rate: Decimal, kept: Step | Threshold | None, is_of_field: bool) -> tuple[Decimal, Decimal]:
+    """Return factor and constant of a group.
+
+    :param flat, rate: the largest flat cost and the product of the rates of its mappings.
+    :param kept: the threshold that holds.
+    :param is_of_field: whether it is one of a field, or one of the service.
+    """
+    if kept is None:
+        return EXACT.multiply(rate, flat), ZERO
+    if is_of_field:
+        if kept.kind is Kind.FLAT:
+            return EXACT.multiply(rate, EXACT.add(flat, kept.cost)), ZERO
+        return EXACT.multiply(EXACT.multiply(rate, kept.cost), flat), ZERO
+    factor = EXACT.multiply(rate, flat)
+    if kept.kind is Kind.FLAT:
+        return factor, kept.cost
+    return EXACT.multiply(factor, kept.cost), ZERO
+
+
 @dataclasses.dataclass
-class _Group:
+class Group:
     """The rules of one group that apply to a combination of values, whatever the quantity."""
 
     steps: list[Step] = dataclasses.field(default_factory=list)
@@ -302,23 +247,12 @@ class _Group:
             if step.kind is Kind.FLAT:
                 flat = max(flat, step.cost)
             else:
-                rate = _EXACT.multiply(rate, step.cost)
+                rate = EXACT.multiply(rate, step.cost)
         kept = self._threshold(name, reached)
         if kept is None and not self.steps:
             return None
         steps = tuple(self.steps) if kept is None else (*self.steps, kept)
-        constant = ZERO
-        if kept is not None and kept.field is not None:
-            if kept.kind is Kind.FLAT:
-                flat = _EXACT.add(flat, kept.cost)
-            else:
-                rate = _EXACT.multiply(rate, kept.cost)
-        factor = _EXACT.multiply(rate, flat)
-        if kept is not None and kept.field is None:
-            if kept.kind is Kind.FLAT:
-                constant = kept.cost
-            else:
-                factor = _EXACT.multiply(factor, kept.cost)
+        factor, constant = combine(flat, rate, kept, kept is not None and kept.field is not None)
         return GroupPrice(name, factor, constant, steps)
 
     def _threshold(self, name: str, reached: Decimal) -> Step | None:
@@ -332,25 +266,29 @@ class _Group:
         return self.field_threshold
 
 
-def _collect(layer: Layer, attributes: Sequence[Attribute | None]) -> dict[str, _Group]:
-    groups: dict[str, _Group] = {}
+def collect(layer: Layer, attributes: Sequence[Attribute | None]) -> dict[str, Group]:
+    """Return the groups of *layer* for points with these *attributes* (of its fields, in their order; None: not there).
+
+    A group without rules that apply may be missing.
+    """
+    groups: dict[str, Group] = {}
     for mapping in layer.mappings:
         step = Step(mapping.group, mapping.id, mapping.kind, mapping.cost)
-        groups.setdefault(mapping.group, _Group()).steps.append(step)
+        groups.setdefault(mapping.group, Group()).steps.append(step)
     for threshold in layer.thresholds:
-        groups.setdefault(threshold.group, _Group()).service_thresholds.append(threshold)
+        groups.setdefault(threshold.group, Group()).service_thresholds.append(threshold)
     for field, attribute in zip(layer.fields, attributes, strict=True):
         if attribute is None:
             continue
         for mapping in field.mappings.get(attribute.text, ()):
             step = Step(mapping.group, mapping.id, mapping.kind, mapping.cost, field.name, attribute.text)
-            groups.setdefault(mapping.group, _Group()).steps.append(step)
+            groups.setdefault(mapping.group, Group()).steps.append(step)
         if attribute.number is None:
             continue
         for threshold in field.thresholds:
             if threshold.level > attribute.number:
                 continue
-            group = groups.setdefault(threshold.group, _Group())
+            group = groups.setdefault(threshold.group, Group())
             kept = group.field_threshold
             if kept is None or kept.level is None or threshold.level > kept.level:
                 group.field_threshold = Step(
@@ -359,38 +297,22 @@ def _collect(layer: Layer, attributes: Sequence[Attribute | None]) -> dict[str, 
     return groups
 
 
-def make_formula(layer: Layer, attributes: Sequence[Attribute | None]) -> Formula:
-    """Return the price of points with these *attributes* (of the layer's fields, in their order; None: not there)."""
-    groups = _collect(layer, attributes)
-    levels = sorted({threshold.level for group in groups.values() for threshold in group.service_thresholds})
-    return Formula(levels, [_make_line(groups, reached) for reached in (BOTTOM, *levels)])
-
-
-def _make_line(groups: dict[str, _Group], reached: Decimal) -> Line:
-    factor = constant = ZERO
-    is_matched = False
-    for name, group in groups.items():
-        part = group.price(name, reached)
-        if part is not None:
-            is_matched = True
-            factor = _EXACT.add(factor, part.factor)
-            constant = _EXACT.add(constant, part.constant)
-    return Line(shorten(factor), shorten(constant), is_matched)
-
-
 def shorten(value: Decimal) -> Decimal:
     """Return *value* in the arithmetic of amounts, without zeros at the end after the point."""
     value = amount.CONTEXT.normalize(value)
     if not value:
         return ZERO
-    return value if value == 0 or value.as_tuple().exponent <= 0 else value.quantize(ONE, context=_EXACT)  # type: ignore[operator]
+    # Only numbers of two digits or more can have lost a zero before the point; asking for the exponent is slow.
+    if -TEN < value < TEN or value.as_tuple().exponent <= 0:  # type: ignore[operator]
+        return value
+    return value.quantize(ONE, context=EXACT)
 
 
 def explain(layer: Layer, attributes: Sequence[Attribute | None], quantity: Decimal) -> list[GroupPrice]:
     """Return what each group adds to the price of *quantity*, with the rules that took part; groups by name.
 
-    Their sum, quantised, is the price that :func:`make_formula` gives.
+    Their sum, quantised, is the price that :mod:`cloudkitty.rating.hashmap.formulas` gives.
     """
-    groups = _collect(layer, attributes)
+    groups = collect(layer, attributes)
     parts = [group.price(name, quantity) for name, group in sorted(groups.items())]
     return [part for part in parts if part is not None]

@@ -6,6 +6,7 @@ each distinct combination of the values that rules look at has its formula.
 """
 
 import bisect
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import dataclasses
 import datetime
 import decimal
 from decimal import Decimal
+import functools
 from typing import Any
 
 from oslo_log import log
@@ -20,6 +22,7 @@ from oslo_log import log
 from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty import series
+from cloudkitty.rating.hashmap import formulas
 from cloudkitty.rating.hashmap import pricing
 from cloudkitty.rating.hashmap import reasons
 
@@ -28,10 +31,8 @@ LOG = log.getLogger(__name__)
 #: Kind of the parts that hold a service in a written rule set.
 PART = 'hashmap service'
 
-#: How many formulas a layer keeps, and how many begins' calendar words a book does.
+#: How many begins' calendar words a book keeps.
 _CACHE = 20000
-
-_MISSING: Any = object()
 
 #: Prices not yet rounded, and whether a rule took part in each: one bool for all or one each.
 Added = tuple[list[Decimal], bool | list[bool]]
@@ -72,7 +73,7 @@ class RuleBook:
             layer = view.layers[first] or view.make_layer(first)
             if layer.has_calendar:
                 return self._price_dated(layer, of, begins, quantities)
-            return self._formula(layer, of.metric, of.groupby, of.metadata).apply(quantities)
+            return self._formula(layer, of.groupby, of.metadata).apply(quantities)
         prices: list[Decimal] = []
         matched: list[bool] = []
         start = 0
@@ -92,7 +93,7 @@ class RuleBook:
     ) -> Added:
         if layer.has_calendar:
             return self._price_dated(layer, of, begins, quantities)
-        return self._formula(layer, of.metric, of.groupby, of.metadata).apply(quantities)
+        return self._formula(layer, of.groupby, of.metadata).apply(quantities)
 
     def _price_dated(
         self, layer: '_CompiledLayer', of: series.Series, begins: Sequence[int], quantities: Sequence[Decimal]
@@ -102,7 +103,7 @@ class RuleBook:
         matched: list[bool] = []
         for begin, quantity in zip(begins, quantities, strict=True):
             groupby = {**of.groupby, **self._calendar(begin)}
-            line = self._formula(layer, of.metric, groupby, of.metadata).line(quantity)
+            line = self._formula(layer, groupby, of.metadata).line(quantity)
             prices.append(quantity * line.factor + line.constant)
             matched.append(line.is_matched)
         return prices, matched
@@ -119,7 +120,7 @@ class RuleBook:
         if view is None:
             return amount.ZERO, False
         layer = view.at(begin)
-        line = self._formula(layer, metric, desc, {}).line(quantity)
+        line = self._formula(layer, desc, {}).line(quantity)
         context = amount.CONTEXT
         return context.add(context.multiply(quantity, line.factor), line.constant), line.is_matched
 
@@ -131,8 +132,7 @@ class RuleBook:
         if view is None:
             return []
         layer = view.at(begin)
-        values = [desc.get(name, _MISSING) for name, _ in layer.lookups]
-        return pricing.explain(layer.layer, self._attributes(layer, metric, values), quantity)
+        return pricing.explain(layer.layer, self._attributes(layer.layer, metric, desc), quantity)
 
     def find_reasons(
         self, metric: str, scope_id: str | None, begin: int, quantity: Decimal, desc: Mapping[str, Any]
@@ -159,55 +159,43 @@ class RuleBook:
         tenant = scope_id if scope_id in views else None
         view = views[tenant]
         if view is None:
-            view = views[tenant] = _View(self._services[metric], tenant)
+            view = views[tenant] = _View(self._services[metric], tenant, functools.partial(self._parse, metric))
         return view
 
     def _formula(
-        self, layer: '_CompiledLayer', metric: str, groupby: Mapping[str, Any], metadata: Mapping[str, Any]
-    ) -> pricing.Formula:
-        values: list[Any] = []
-        for name, texts in layer.lookups:
-            value = groupby[name] if name in groupby else metadata.get(name, _MISSING)
-            if value.__class__ is str:
-                values.append(value if texts is None or value in texts else None)
-            elif value is _MISSING:
-                values.append(None)
-            elif texts is not None:
-                text = str(value)
-                values.append(text if text in texts else None)
-            else:
-                # 1, 1.0 and True are equal keys but three texts, and True is a number that its text is not.
-                values.append((value.__class__, str(value)))
-        key = tuple(values)
-        formula = layer.formulas.get(key)
-        if formula is None:
-            if len(layer.formulas) >= _CACHE:
-                layer.formulas.clear()
-            desc = {**metadata, **groupby}
-            found = [desc.get(name, _MISSING) for name, _ in layer.lookups]
-            formula = layer.formulas[key] = pricing.make_formula(layer.layer, self._attributes(layer, metric, found))
-        return formula
+        self, layer: '_CompiledLayer', groupby: Mapping[str, Any], metadata: Mapping[str, Any]
+    ) -> formulas.Formula:
+        numbers = []
+        for classes in layer.classes:
+            name = classes.name
+            value = groupby[name] if name in groupby else metadata.get(name, formulas.MISSING)
+            number = classes.known.get(value) if value.__class__ is str else None
+            numbers.append(classes.classify(value) if number is None else number)
+        key = tuple(numbers)
+        return layer.formulas.get(key) or layer.make_formula(key)
 
-    def _attributes(
-        self, layer: '_CompiledLayer', metric: str, values: Sequence[Any]
-    ) -> list[pricing.Attribute | None]:
+    def _attributes(self, layer: pricing.Layer, metric: str, desc: Mapping[str, Any]) -> list[pricing.Attribute | None]:
         result: list[pricing.Attribute | None] = []
-        for field, value in zip(layer.layer.fields, values, strict=True):
-            if value is _MISSING:
+        for field in layer.fields:
+            if field.name in desc:
+                value = desc[field.name]
+                number = self._parse(metric, field.name, value) if field.thresholds else None
+                result.append(pricing.Attribute(str(value), number))
+            else:
                 result.append(None)
-                continue
-            number = None
-            if field.thresholds:
-                number = parse_number(value)
-                if number is None and (metric, field.name) not in self._warned:
-                    self._warned.add((metric, field.name))
-                    LOG.warning(
-                        'hashmap: service %s: values of field %s are no numbers; its thresholds do not apply to them.',
-                        metric,
-                        field.name,
-                    )
-            result.append(pricing.Attribute(str(value), number))
         return result
+
+    def _parse(self, metric: str, name: str, value: object) -> Decimal | None:
+        """Return the number that the thresholds of field *name* compare; None, with a WARNING, for what is none."""
+        number = parse_number(value)
+        if number is None and (metric, name) not in self._warned:
+            self._warned.add((metric, name))
+            LOG.warning(
+                'hashmap: service %s: values of field %s are no numbers; its thresholds do not apply to them.',
+                metric,
+                name,
+            )
+        return number
 
     def _calendar(self, begin: int) -> dict[str, str]:
         words = self._calendars.get(begin)
@@ -221,8 +209,11 @@ class RuleBook:
 class _View:
     """The rules of a service for one tenant (None: for all others), split at the instants at which they change."""
 
-    def __init__(self, service: pricing.Service, tenant: str | None) -> None:
+    def __init__(
+        self, service: pricing.Service, tenant: str | None, parse: Callable[[str, object], Decimal | None]
+    ) -> None:
         self._service = service
+        self._parse = parse
         self._tenant = tenant
         mappings = [*service.mappings, *(mapping for field in service.fields for mapping in field.mappings)]
         mine = [mapping for mapping in mappings if mapping.tenant in (None, tenant)]
@@ -240,24 +231,28 @@ class _View:
         """Make, keep and return layer *window*."""
         # Before the first boundary no mapping applies, whatever the instant.
         begin = self.boundaries[window - 1] if window else (self.boundaries[0] - 1 if self.boundaries else 0)
-        layer = self.layers[window] = _CompiledLayer(pricing.make_layer(self._service, self._tenant, begin))
+        layer = self.layers[window] = _CompiledLayer(
+            pricing.make_layer(self._service, self._tenant, begin), self._parse
+        )
         return layer
 
 
 class _CompiledLayer:
     """A layer and the formulas made of it.
 
-    :ivar lookups: the fields, each with the texts that its mappings match, all others being alike; None: the field has
-        thresholds, to which every value counts.
+    :ivar classes: of the values of the fields, in their order.
+    :ivar formulas: by the classes.
     """
 
-    __slots__ = ('layer', 'lookups', 'has_calendar', 'formulas')
+    __slots__ = ('layer', 'classes', 'has_calendar', 'formulas', 'make_formula')
 
-    def __init__(self, layer: pricing.Layer) -> None:
+    def __init__(self, layer: pricing.Layer, parse: Callable[[str, object], Decimal | None]) -> None:
         self.layer = layer
-        self.lookups = tuple((field.name, None if field.thresholds else field.mappings) for field in layer.fields)
-        self.has_calendar = any(name in series.CALENDAR for name, _ in self.lookups)
-        self.formulas: dict[tuple[Any, ...], pricing.Formula] = {}
+        made = formulas.Formulas(layer, parse)
+        self.classes = made.classes
+        self.has_calendar = any(classes.name in series.CALENDAR for classes in made.classes)
+        self.formulas = made.found
+        self.make_formula = made.make
 
 
 def _tenants(service: pricing.Service) -> frozenset[str]:

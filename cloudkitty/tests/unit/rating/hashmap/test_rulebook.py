@@ -79,6 +79,27 @@ def test_values_without_a_rule_take_no_room():
     assert len(layer.formulas) == 2
 
 
+def test_values_between_two_thresholds_share_a_formula():
+    given = Rules().threshold('flat', 10, 1, field='size').threshold('flat', 500, 3, field='size')
+    book = rules.make_book(given.flat(5, field='size', value='600').service())
+    prices = [rules.price(book, rules.make_columns(1, size=str(number))) for number in range(1000)]
+    assert [prices.count([cost]) for cost in (0, 1, 3, 8)] == [10, 490, 499, 1]
+    (layer,) = (layer for layer in book._view('srv', '').layers if layer is not None)
+    assert len(layer.formulas) == 4
+
+
+def test_columns_that_cross_levels_one_after_the_other():
+    given = Rules().flat(2)
+    for level in range(10, 60, 10):
+        given.threshold('rate', level, level)
+    book = rules.make_book(given.service())
+    for quantities in ((12, 25), (31, 39), (5, 15), (3, 55), (60, 10)):
+        expected = [
+            2 * quantity * min(quantity // 10 * 10, 50) if quantity >= 10 else 2 * quantity for quantity in quantities
+        ]
+        assert rules.price(book, rules.make_columns(*quantities)) == expected
+
+
 def test_match_is_case_sensitive_and_exact():
     given = Rules().flat(1, field='kind', value='xl')
     assert price(given, 1, kind='XL') == [0]
