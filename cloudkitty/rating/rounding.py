@@ -33,6 +33,8 @@ def quantise_all(prices: Sequence[Decimal]) -> Sequence[Decimal]:
     quantum = amount.QUANTUM
     # Where the last one is to be rounded, most are.
     if prices and prices[-1].quantize(quantum) == prices[-1]:
+        if len(prices) == 1:
+            return prices
         try:
             total = sum(prices, amount.ZERO)
             # Not for 0: that may be the sum of what has too many digits, and has none itself.
