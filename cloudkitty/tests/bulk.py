@@ -136,10 +136,12 @@ def runs(cloud, begin, end):
     ]
 
 
-def load(database, cloud, first_day, last_day):
+def load(database, cloud, first_day, last_day, roll_ups_only=False):
     """Write the days ``[first_day, last_day)`` of *cloud* into *database*; return the count of points.
 
     Days count from 1970-01-01. The database holds nothing of the months that they belong to.
+
+    :param roll_ups_only: leave out the days of series.
     """
     begin, end = first_day * period.DAY, last_day * period.DAY
     scopes.ensure(database, cloud.scope_ids, samples.IDENTITY, period.from_epoch(begin), cloud.length)
@@ -154,7 +156,8 @@ def load(database, cloud, first_day, last_day):
     maker = _Maker(cloud, ids, guards)
     for day in range(first_day, last_day):
         day_rows, sums = maker.make(day)
-        days.add(sorted(day_rows))
+        if not roll_ups_only:
+            days.add(sorted(day_rows))
         instant = period.from_epoch(day * period.DAY)
         month = instant.year * 12 + instant.month - 1
         rows = []
