@@ -68,6 +68,14 @@ class Amount(types.TypeDecorator):
     def process_result_value(self, value: Any, dialect: sqlalchemy.Dialect) -> decimal.Decimal | None:
         return None if value is None else decimal.Decimal(value)
 
+    def result_processor(self, dialect: sqlalchemy.Dialect, coltype: object) -> Any:
+        """Return what makes Decimals of SQLite's texts; drivers of servers give Decimals."""
+        return _to_decimal if dialect.name == 'sqlite' else None
+
+
+def _to_decimal(value: str | None) -> decimal.Decimal | None:
+    return None if value is None else decimal.Decimal(value)
+
 
 class OldAmount(types.TypeDecorator):
     """A Decimal of a table of old, NUMERIC(*precision*, *scale*) on every server.

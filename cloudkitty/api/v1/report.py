@@ -109,10 +109,12 @@ class ReportController(rest.Controller):
         begin, end = window(begin, end)
         project_id = choose_project(tenant_id, all_tenants)
         key = rest.deployment().conf.collect.scope_key
-        # Grouped by type even if nobody asked for it: a sum over nothing is not told from one that is 0.
         by_project, by_type = 'tenant_id' in (groupby or ''), 'res_type' in (groupby or '')
+        words = [key] if by_project else []
+        # By type even if nobody asked for it, if not by project: a sum over nothing is not told from one that is 0.
+        words += ['type'] if by_type or not by_project else []
         rates: dict[tuple[str, str], Decimal] = {}
-        for row in _sum_up([key, 'type'] if by_project else ['type'], begin, end, project_id, service):
+        for row in _sum_up(words, begin, end, project_id, service):
             found = (
                 row[key] if by_project else project_id or ALL,
                 row['type'] if by_type else service or ALL,

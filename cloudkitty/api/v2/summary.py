@@ -70,7 +70,9 @@ def get_summary(
             offset=offset,
             limit=limit,
         )
-    results = [[_print(row[column]) for column in columns] for row in found['results']]
+    # Most rows have the window's.
+    printed: dict[datetime.datetime, str] = {}
+    results = [[_print(row[column], printed) for column in columns] for row in found['results']]
     if is_table:
         return resource.Table(columns, results)
     if response_format == 'object':
@@ -103,7 +105,12 @@ def _read_words(groupby: list[str]) -> list[str]:
     return list(words)
 
 
-def _print(value: Any) -> Any:
+def _print(value: Any, printed: dict[datetime.datetime, str]) -> Any:
+    if value.__class__ is str:
+        return value
     if isinstance(value, datetime.datetime):
-        return resource.print_instant(value)
+        text = printed.get(value)
+        if text is None:
+            text = printed[value] = resource.print_instant(value)
+        return text
     return '' if value is None else value

@@ -161,25 +161,24 @@ class SQLAlchemyStorage(base.BaseStorage):
         by_period = base.BY_PERIOD in words
         words = [word for word in self.parse_groupby_syntax_to_groupby_elements(words) if word != base.BY_PERIOD]
         columns = fields.parse(custom_fields)
-        results = [
-            {
-                **dict(
-                    zip(
-                        ('begin', 'end'),
-                        map(periods.from_epoch, row.period) if row.period else (begin, end),
-                        strict=True,
-                    )
-                ),
-                **{column.alias: value for column, value in zip(columns, row.columns, strict=True)},
-                **dict(zip(words, row.values, strict=True)),
-            }
-            for row in self.reports.aggregate(
-                self._select(begin, end, filters, metric_types, whole), words, columns, by_period, self._point_limit
-            )
-        ]
-        total = len(results)
+        found = self.reports.aggregate(
+            self._select(begin, end, filters, metric_types, whole), words, columns, by_period, self._point_limit
+        )
+        total = len(found)
         if paginate:
-            results = results[offset : None if limit is None else offset + limit]
+            found = found[offset : None if limit is None else offset + limit]
+        names = ('begin', 'end', *(column.alias for column in columns), *words)
+        window = begin, end
+        results = [
+            dict(
+                zip(
+                    names,
+                    (*(map(periods.from_epoch, when) if when else window), *amounts, *values),
+                    strict=True,
+                )
+            )
+            for values, amounts, when in found
+        ]
         return {'total': total, 'results': results}
 
     def count(self, session: orm.Session, spans: Sequence[base.Span]) -> list[base.Counts | None]:

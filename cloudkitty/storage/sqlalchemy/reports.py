@@ -10,9 +10,12 @@ import collections
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
+import contextlib
 import dataclasses
 import datetime
+import decimal
 from decimal import Decimal
 import json
 from typing import Any
@@ -40,6 +43,12 @@ RatedDay = models.RatedDay
 ScopeDay = models.ScopeDay
 ScopeMonth = models.ScopeMonth
 SeriesRow = models.SeriesRow
+
+#: Rows of :class:`Found`, without entities.
+_SERIES = sqlalchemy.select(
+    SeriesRow.id, SeriesRow.scope_id, SeriesRow.metric, SeriesRow.unit, SeriesRow.description, SeriesRow.groupby,
+    SeriesRow.metadata_, SeriesRow.origin,
+)  # fmt: skip
 
 #: A window longer than this, in seconds, is looked at before it is taken apart by day.
 _LONG = 62 * period.DAY
@@ -72,6 +81,9 @@ class Aggregate(NamedTuple):
 
 #: What adds up: (points, quantity, price, unpriced).
 Sums = Sequence[Any]
+
+#: Guard id, metric, calendar attributes, period and sums of what roll-ups say.
+_RollUp = tuple[int, str, dict[str, str], tuple[int, int] | None, Sums]
 
 
 class Part(NamedTuple):
@@ -136,12 +148,50 @@ class Reports:
         """
         if selection.is_impossible:
             return []
+        if not by_period and not selection.attributes and {'type', self._scope_key}.issuperset(groupby):
+            return self._sum_up_owners(selection, groupby)
+        return self._sum_up_parts(selection, groupby, by_period)
+
+    def _sum_up_parts(self, selection: windows.Selection, groupby: Sequence[str], by_period: bool) -> list[Sum]:
+        """Return :meth:`sum_up` by anything."""
         totals: _Totals = {}
         with self._database.snapshot() as session:
             for part in self.parts(session, selection, groupby, by_period):
                 values = tuple(self._value_of(part.item, word, part.calendar) for word in groupby)
                 _add(totals, values, part.period, part.sums)
         return _to_sums(totals)
+
+    def _sum_up_owners(self, selection: windows.Selection, groupby: Sequence[str]) -> list[Sum]:
+        """Return the sums by scope, by metric, by both or by neither: what roll-ups are made for."""
+        by_scope, by_metric = self._scope_key in groupby, 'type' in groupby
+        totals: dict[tuple[int, str], Sums] = {}
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(decimal.localcontext(amount.CONTEXT))
+            # Scopes are never forgotten: their names may be read before or after.
+            see = self._database.reader if _is_one_statement(selection, self._zone) else self._database.snapshot
+            session = stack.enter_context(see())
+            selection = self._clamp(session, selection)
+            stretches, edges = windows.split_days(selection.window, (), self._zone)
+            names = None if selection.scope_ids is None else _scope_names(session, selection.scope_ids)
+            for scope_id, metric, _, _, sums in self._roll_ups(
+                session, selection, names, stretches, edges, (), False, by_scope, by_metric
+            ):
+                key = scope_id, metric
+                found = totals.get(key)
+                if found is not None:
+                    sums = found[0] + sums[0], found[1] + sums[1], found[2] + sums[2], found[3] + sums[3]
+                totals[key] = sums
+            if names is None and by_scope and totals:
+                # After the sums: there is no scope in them that has no name by now.
+                names = _scope_names(session, None)
+        named = names or {}
+        rows = []
+        for (scope_id, metric), sums in totals.items():
+            values = tuple([metric if word == 'type' else named[scope_id] for word in groupby])
+            rows.append(Sum(values, *sums))
+        # Of texts alone, which are the same in no two rows.
+        rows.sort()
+        return rows
 
     def aggregate(
         self,
@@ -156,6 +206,12 @@ class Reports:
         :param limit: how many points may be looked at one by one.
         :raises BadRequest: there are more.
         """
+        if tuple(columns) == fields.USUAL:
+            return [
+                Aggregate(values, (qty, price), when)
+                for values, points, qty, price, _, when in self.sum_up(selection, groupby, by_period)
+                if points
+            ]
         if not any(column.needs_points for column in columns):
             return [
                 Aggregate(
@@ -257,7 +313,12 @@ class Reports:
         known = Known(_scope_names(session, selection.scope_ids))
         matches = self._matcher(selection, calendar=True)
         if asked - words <= {'type', self._scope_key}:
-            found = self._roll_ups(session, selection, known, stretches, edges, words, by_period)
+            found: Iterator[Part] = (
+                Part(Found(known.names[scope_id], metric), calendar, when, sums)
+                for scope_id, metric, calendar, when, sums in self._roll_ups(
+                    session, selection, known.names, stretches, edges, words, by_period
+                )
+            )
         else:
             found = self._series_sums(session, selection, known, stretches, edges, words)
         for part in found:
@@ -327,28 +388,30 @@ class Reports:
                 for item, begin, point in self._points(session, selection, priced=None)
             ]
 
-    def unpriced(self, selection: windows.Selection) -> tuple[int, int]:
-        """Return (points of price 0 that no rule matched, all points)."""
-        rows = self.sum_up(selection, [])
-        return (rows[0].unpriced, rows[0].points) if rows else (0, 0)
-
     def _roll_ups(
         self,
         session: orm.Session,
         selection: windows.Selection,
-        known: Known,
+        names: Mapping[int, str] | None,
         stretches: Sequence[windows.Stretch],
         edges: Sequence[int],
         words: Collection[str],
         by_period: bool,
-    ) -> Iterator[Part]:
-        """Yield the sums of scopes and metrics that have points: of months, of days, and of periods."""
-        names = known.names
+        by_scope: bool = True,
+        by_metric: bool = True,
+    ) -> Iterator[_RollUp]:
+        """Yield the sums of what has points: of months, of days, and of periods.
+
+        :param names: of the scopes that are selected; None: all are.
+        :param by_scope, by_metric: what to tell apart; of what is not, the guard's id is 0 and the metric ''.
+        """
+        # Without a session's work on every row.
+        connection = session.connection()
         window = selection.window
         holds = window.holds
         # Most days of a window that wants points to end in it lie inside altogether: a look tells, without decoding.
         sums_serve = window.whole and not words and not by_period
-        for part in _scope_parts(selection, names):
+        for part in _scope_parts(selection, names or {}):
             for stretch in stretches:
                 months, days = stretch.months()
                 spans: list[tuple[Any, Any, int, int]] = (
@@ -356,33 +419,31 @@ class Reports:
                 )
                 spans += [(ScopeDay, ScopeDay.day, first, last) for first, last in days]
                 for model, column, first, last in spans:
-                    query = _sums_of(model).where(
+                    query = _sums_of(model, by_scope, by_metric).where(
                         _among(column, range(first, last), part), *_conditions(model, selection, part)
                     )
-                    for row in session.execute(query.group_by(model.scope_id, model.metric)):
-                        if row[3]:
-                            item = Found(names[row[0]], row[1])
-                            yield Part(item, stretch.calendar, None, (int(row[3]), row[4], row[5], int(row[6])))
+                    for scope_id, metric, points, qty, price, unpriced in connection.execute(query).all():
+                        if points:
+                            yield scope_id, metric, stretch.calendar, None, (int(points), qty, price, int(unpriced))
             cells = sqlalchemy.select(
                 ScopeDay.day, ScopeDay.scope_id, ScopeDay.metric, ScopeDay.body,
                 ScopeDay.points, ScopeDay.qty, ScopeDay.price, ScopeDay.unpriced,
             )  # fmt: skip
             for some in statements.chunks(edges):
                 query = cells.where(_among(ScopeDay.day, some, part), *_conditions(ScopeDay, selection, part))
-                for row in session.execute(query):
-                    item = Found(names[row.scope_id], row.metric)
-                    midnight = row.day * period.DAY
-                    if sums_serve and window.begin <= midnight and midnight + body.end_of(row.body) <= window.end:
-                        if row.points:
-                            yield Part(item, {}, None, (row.points, row.qty, row.price, row.unpriced))
+                for day, scope_id, metric, text, points, qty, price, unpriced in connection.execute(query):
+                    midnight = day * period.DAY
+                    scope_id, metric = scope_id if by_scope else 0, metric if by_metric else ''
+                    if sums_serve and window.begin <= midnight and midnight + body.end_of(text) <= window.end:
+                        if points:
+                            yield scope_id, metric, {}, None, (points, qty, price, unpriced)
                         continue
-                    for cell in body.decode_cells(row.body):
+                    for cell in body.decode_cells(text):
                         begin = midnight + cell.offset
                         if cell.points and holds(begin, cell.length):
+                            calendar = windows.calendar_at(begin, words, self._zone)
                             sums = (cell.points, cell.qty, cell.price, cell.unpriced)
-                            yield Part(
-                                item, windows.calendar_at(begin, words, self._zone), (begin, begin + cell.length), sums
-                            )
+                            yield scope_id, metric, calendar, (begin, begin + cell.length), sums
 
     def _series_sums(
         self,
@@ -477,18 +538,20 @@ class Reports:
         """Add the series of *ids* to *known*."""
         matches = self._matcher(selection, calendar=False)
         for part in statements.chunks(sorted(set(ids) - known.series.keys())):
-            for row in session.scalars(sqlalchemy.select(SeriesRow).where(SeriesRow.id.in_(part))):
+            for id_, scope_id, metric, unit, description, groupby, metadata, origin in session.connection().execute(
+                _SERIES.where(SeriesRow.id.in_(part))
+            ):
                 item = Found(
-                    known.names[row.scope_id],
-                    row.metric,
-                    row.unit,
-                    row.description,
-                    json.loads(row.groupby),
-                    json.loads(row.metadata_),
-                    series.Origin(row.origin),
+                    known.names[scope_id],
+                    metric,
+                    unit,
+                    description,
+                    json.loads(groupby),
+                    json.loads(metadata),
+                    series.Origin(origin),
                 )
-                chosen = selection.metrics is None or row.metric in selection.metrics
-                known.series[row.id] = item if chosen and matches(item, {}) else None
+                chosen = selection.metrics is None or metric in selection.metrics
+                known.series[id_] = item if chosen and matches(item, {}) else None
 
     def _matcher(self, selection: windows.Selection, calendar: bool) -> Callable[[Found, dict[str, str]], bool]:
         """Return what tells whether the attributes of a series, or those of the calendar, are as selected."""
@@ -503,17 +566,29 @@ class Reports:
         return {**series.calendar(period.from_epoch(begin), self._zone), **groupby}
 
 
+def _is_one_statement(selection: windows.Selection, zone: datetime.tzinfo) -> bool:
+    """Return whether one statement gives all sums of *selection*: by itself it sees one moment of the database."""
+    window = selection.window
+    if window.end - window.begin > _LONG or len(selection.scope_ids or ()) > statements.CHUNK:
+        return False
+    stretches, edges = windows.split_days(window, (), zone)
+    if edges or len(stretches) != 1:
+        return False
+    months, days = stretches[0].months()
+    return bool(months) + len(days) == 1
+
+
 def _scope_names(session: orm.Session, scope_ids: Collection[str] | None) -> dict[int, str]:
     query = sqlalchemy.select(Guard.id, Guard.identifier)
     if scope_ids is None:
-        return {row[0]: row[1] for row in session.execute(query)}
+        return dict(session.connection().execute(query).all())
     result: dict[int, str] = {}
     for part in statements.chunks(sorted(set(scope_ids))):
         result.update((row[0], row[1]) for row in session.execute(query.where(Guard.identifier.in_(part))))
     return result
 
 
-def _scope_parts(selection: windows.Selection, names: dict[int, str]) -> Iterator[list[int] | None]:
+def _scope_parts(selection: windows.Selection, names: Mapping[int, str]) -> Iterator[list[int] | None]:
     """Yield guard ids in parts that one question takes; None for all."""
     if selection.scope_ids is None:
         yield None
@@ -521,17 +596,17 @@ def _scope_parts(selection: windows.Selection, names: dict[int, str]) -> Iterato
         yield from statements.chunks(sorted(names))
 
 
-def _sums_of(model: Any) -> Any:
-    """Return the question for the sums of a roll-up, by scope and metric."""
+def _sums_of(model: Any, by_scope: bool, by_metric: bool) -> Any:
+    """Return the question for the sums of a roll-up, by scope and metric, or 0 and '' in the place of either."""
+    groups = ([model.scope_id] if by_scope else []) + ([model.metric] if by_metric else [])
     return sqlalchemy.select(
-        model.scope_id,
-        model.metric,
-        sqlalchemy.func.count(),
+        model.scope_id if by_scope else sqlalchemy.literal_column('0'),
+        model.metric if by_metric else sqlalchemy.literal_column("''"),
         sqlalchemy.type_coerce(sqlalchemy.func.sum(model.points), sqlalchemy.Integer),
         types.exact_sum(model.qty),
         types.exact_sum(model.price),
         sqlalchemy.type_coerce(sqlalchemy.func.sum(model.unpriced), sqlalchemy.Integer),
-    )
+    ).group_by(*groups)
 
 
 def _among(column: Any, values: Sequence[int], part: list[int] | None) -> Any:

@@ -47,6 +47,10 @@ class Reports(reports.Reports):
             query = sqlalchemy.select(owner).where(*_in_window(window), has_data).distinct()
             return sorted(exact.to_text(found) for found in session.scalars(query))
 
+    def _sum_up_owners(self, selection: windows.Selection, groupby: Sequence[str]) -> list[reports.Sum]:
+        # There are no roll-ups.
+        return self._sum_up_parts(selection, groupby, by_period=False)
+
     def parts(
         self, session: orm.Session, selection: windows.Selection, groupby: Sequence[str], by_period: bool
     ) -> Iterator[reports.Part]:

@@ -108,3 +108,41 @@ def test_every_report_is_the_sum_of_its_points(database, data, found):
         assert count == sum(total[0] for total in expected.values())
         wanted = reports.cut(frames, offset, None if limit is None else offset + limit)
         assert [frame.as_dict(mutable=True) for frame in page] == [frame.as_dict(mutable=True) for frame in wanted]
+
+
+def test_sums_of_the_whole_cloud_by_scope_and_metric_are_those_of_its_points(database):
+    found = [
+        (scope_id, metric, 'a', None, length, samples.JUNE + (day * 24 + hour) * HOUR, qty)
+        for scope_id, metric, length, day, hour, qty in [
+            ('p', 'cpu', HOUR, 0, 0, '1'),
+            ('p', 'cpu', HOUR, 29, 23, '2.5'),
+            ('p', 'disk', HOUR, 14, 7, '0.0000000000000000000000000001'),
+            ('q', 'cpu', 72 * HOUR, 28, 0, '7'),
+            ('q', 'disk', 24 * HOUR, -1, 6, '9'),
+            ('r', 'cpu', HOUR, 30, 0, '11'),
+        ]
+    ]
+    columns = list(to_columns(found, ''))
+    writing.push(database, columns)
+    answers = reports.Reports(database, 'project_id', period.UTC)
+    end = samples.JUNE + 30 * period.DAY
+    for first, last, whole in [
+        (samples.JUNE, end, False),
+        (samples.JUNE, end, True),
+        (samples.JUNE + HOUR, end - HOUR, False),
+        (samples.JUNE, end + 3 * period.DAY, False),
+        (samples.JUNE - 400 * period.DAY, end + 400 * period.DAY, True),
+    ]:
+        window = windows.Window(first, last, whole)
+        for groupby in ([], ['type'], ['project_id'], ['type', 'project_id'], ['project_id', 'type']):
+            expected = collections.defaultdict(lambda: [0, Decimal(0), Decimal(0)])
+            for column in columns:
+                words = {'type': column.series.metric, 'project_id': column.series.scope_id}
+                for begin, qty, price in zip(column.begins, column.quantities, column.prices, strict=True):
+                    if window.holds(begin, column.length):
+                        total = expected[tuple(words[word] for word in groupby)]
+                        total[0] += 1
+                        total[1] = amount.CONTEXT.add(total[1], qty)
+                        total[2] = amount.CONTEXT.add(total[2], price)
+            rows = answers.sum_up(windows.Selection(window), groupby)
+            assert [(row.values, [row.points, row.qty, row.price]) for row in rows] == sorted(expected.items())
