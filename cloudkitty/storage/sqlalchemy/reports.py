@@ -17,6 +17,7 @@ import dataclasses
 import datetime
 import decimal
 from decimal import Decimal
+import functools
 import json
 from typing import Any
 from typing import NamedTuple
@@ -596,6 +597,7 @@ def _scope_parts(selection: windows.Selection, names: Mapping[int, str]) -> Iter
         yield from statements.chunks(sorted(names))
 
 
+@functools.cache
 def _sums_of(model: Any, by_scope: bool, by_metric: bool) -> Any:
     """Return the question for the sums of a roll-up, by scope and metric, or 0 and '' in the place of either."""
     groups = ([model.scope_id] if by_scope else []) + ([model.metric] if by_metric else [])
