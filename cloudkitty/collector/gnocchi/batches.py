@@ -45,6 +45,10 @@ RESOURCE_WEIGHT = 4
 WINDOW = 24
 #: A request is made so large that its answer takes this part of the time-out, as far as that can be told.
 QUICK = 0.25
+#: Seconds that a request has to take before it is worth making several of it, to be answered at the same time.
+LONG = 1.0
+#: Scopes whose resources are worth a request of their own, for the same reason.
+MANY = 10
 #: Seconds for which a metric that nobody had is not looked for again.
 FORGET = 3600
 
@@ -321,13 +325,12 @@ class _Work:
             middle = len(scope_ids) // 2
             return [(name, scope_ids[:middle]), (name, scope_ids[middle:])]
 
-        parts = [
-            (name, part)
-            for name in wanted
-            for part in inventory.chunks(
-                missing[name], int(min(self._server.sizes.most(('resources', name)), inventory.MOST_NAMES))
-            )
-        ]
+        asked = sum(map(bool, missing.values()))
+        parts = []
+        for name in wanted:
+            share = math.ceil(len(missing[name]) * max(1, asked) / self._client.width)
+            most = min(self._server.sizes.most(('resources', name)), inventory.MOST_NAMES, max(share, MANY))
+            parts += [(name, part) for part in inventory.chunks(missing[name], int(most))]
         for (name, scope_ids), result in isolate.ask_all(self._runner, parts, ask, split, lambda part: part[0]):
             self._count(result)
             if isinstance(result, requests.RequestFailed):
@@ -397,6 +400,7 @@ class _Work:
         for name, subject in self._subjects.items():
             for ask in subject.plan(self._batch.scope_ids, self._batch.begin, self._batch.end):
                 parts += [(name, part) for part in self._fit(subject, ask)]
+        parts = isolate.spread(parts, self._client.width, self._foretell, self._part, LONG)
         for (name, ask), result in isolate.ask_all(
             self._runner,
             parts,
@@ -411,6 +415,17 @@ class _Work:
             elif result.refusal not in (Refusal.NOTHING, Refusal.LACKING):
                 text, permanent = str(result), result.is_permanent
                 self._fail(name, self._owners(name, ask), ask.begin, ask.end, text, permanent)
+
+    def _foretell(self, part: tuple[str, asks.Ask]) -> float:
+        """Return the seconds that the server will take for *part*, about."""
+        subject = self._subjects[part[0]]
+        return self._server.pace.seconds(subject.metric.extra_args['resource_type'], self._weigh(subject, part[1]))
+
+    def _part(self, part: tuple[str, asks.Ask]) -> list[tuple[str, asks.Ask]]:
+        """Return the halves of *part* by scopes or resources; [] for one of them."""
+        name, ask = part
+        # Not by time: that would be the same work for every part.
+        return [(name, half) for half in self._subjects[name].halve(ask)] if len(ask.names) > 1 else []
 
     def _fit(self, subject: asks.Subject, ask: asks.Ask) -> list[asks.Ask]:
         kind = subject.metric.extra_args['resource_type']

@@ -14,6 +14,8 @@ from cloudkitty.collector.gnocchi import requests
 Part = TypeVar('Part')
 Result = TypeVar('Result')
 
+#: A part may be larger than an equal share by this factor before it is halved.
+UNEVEN = 1.25
 #: So many requests of a round, all failed, end the search: the source is in trouble, not a part of what is asked.
 HOPELESS = 4
 
@@ -64,6 +66,27 @@ class Runner:
             total += weight
         if wave:
             yield wave
+
+
+def spread(
+    parts: Iterable[Part],
+    width: int,
+    weigh: Callable[[Part], float],
+    halve: Callable[[Part], Sequence[Part]],
+    least: float,
+) -> list[Part]:
+    """Return what together is *parts*, the largest of them halved, so that *width* at a time are done together.
+
+    :param least: what weighs less is left as it is.
+    """
+    known = list(parts)
+    most = max(UNEVEN * sum(map(weigh, known)) / width, least)
+
+    def cut(part: Part) -> list[Part]:
+        smaller = halve(part) if weigh(part) > most else ()
+        return [item for half in smaller for item in cut(half)] if smaller else [part]
+
+    return [item for part in known for item in cut(part)]
 
 
 def ask_all(

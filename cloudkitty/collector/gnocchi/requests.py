@@ -82,6 +82,7 @@ class Client:
     def __init__(self, adapter: adapters.Adapter, timeout: float = 60, pause: float = PAUSE, width: int = 64) -> None:
         self._adapter = adapter
         self.timeout = timeout
+        self.width = width
         self._pause = pause
         self._gate = gate.Gate(width)
 

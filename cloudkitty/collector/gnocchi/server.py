@@ -59,6 +59,10 @@ class Pace:
             before = self._seconds.get(key, self.FIRST)
             self._seconds[key] = before + self.SHARE * (seconds / weight - before)
 
+    def seconds(self, key: str, weight: float) -> float:
+        """Return how long an answer of *weight* resources takes, about."""
+        return weight * self._seconds.get(key, self.FIRST)
+
     def most(self, key: str, seconds: float) -> float:
         """Return the weight of an answer that takes about *seconds*, at least :data:`LEAST`."""
         return max(self.LEAST, seconds / max(self._seconds.get(key, self.FIRST), 1e-9))

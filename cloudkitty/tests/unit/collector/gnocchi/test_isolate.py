@@ -76,3 +76,24 @@ def test_requests_that_run_together_stay_within_the_budget():
         [(0,) * 20],
         [(0,) * 3, (0,) * 3],
     ]
+
+
+def halve(part):
+    middle = len(part) // 2
+    return [part[:middle], part[middle:]] if middle else []
+
+
+def test_one_large_part_is_spread_over_all_places():
+    parts = isolate.spread([tuple(range(40))], 4, len, halve, 1)
+    assert [len(part) for part in parts] == [10, 10, 10, 10]
+    assert sorted(number for part in parts for number in part) == list(range(40))
+
+
+def test_enough_equal_parts_are_left_as_they_are():
+    parts = [tuple(range(10))] * 4
+    assert isolate.spread(parts, 4, len, halve, 1) == parts
+
+
+def test_what_is_small_or_cannot_be_halved_is_left():
+    assert isolate.spread([(1, 2, 3)], 4, len, halve, 3) == [(1, 2, 3)]
+    assert isolate.spread([(1,)], 4, lambda part: 100, halve, 3) == [(1,)]
