@@ -71,6 +71,8 @@ class Resource:
 
     @property
     def scopes(self) -> set[str]:
+        if len(self.revisions) == 1:
+            return {self.revisions[0].scope_id}
         return {item.scope_id for item in self.revisions}
 
     def has(self, metric_name: str) -> bool:
