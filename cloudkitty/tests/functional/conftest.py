@@ -10,6 +10,7 @@ import sqlalchemy
 
 from cloudkitty.db import engine
 from cloudkitty.tests import cloud
+from cloudkitty.tests import coordination
 from cloudkitty.tests import databases
 
 SERVERS = {
@@ -38,6 +39,21 @@ def _miss(reason):
     if os.environ.get('CI', '').lower() == 'true':
         pytest.fail('%s CI does not do without.' % reason)
     pytest.skip(reason)
+
+
+def start_coordination(kind, directory):
+    """Yield a service of its own that knows who is there; Redis is required in CI, etcd used where it is installed."""
+    service_class = coordination.SERVICES[kind]
+    if not service_class.is_installed():
+        if kind == 'redis':
+            _miss('redis-server is not installed.')
+        pytest.skip('%s is not installed.' % kind)
+    found = service_class(directory)
+    found.start()
+    try:
+        yield found
+    finally:
+        found.stop()
 
 
 def make_url(kind, directory):

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Spreading scopes over workers: a hash ring on a Redis of the test's own, and lock files."""
+"""Spreading scopes over workers: a hash ring on a service of the test's own, and lock files."""
 
-import contextlib
 import logging
-import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -12,7 +9,9 @@ import time
 import pytest
 
 from cloudkitty.processor import partition
+from cloudkitty.tests import coordination
 from cloudkitty.tests import samples
+from cloudkitty.tests.functional import conftest
 from cloudkitty.tests.functional.processor import deployment
 
 SCOPES = ['scope-%d' % number for number in range(200)]
@@ -27,45 +26,15 @@ def wait_until(condition, seconds=30):
     pytest.fail('It did not happen.')
 
 
-def free_port():
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        return found.getsockname()[1]
-
-
-class Redis:
-    def __init__(self, directory):
-        self.directory = directory
-        self.port = free_port()
-        self.url = 'redis://127.0.0.1:%d/' % self.port
-        self.process = None
-
-    def start(self):
-        self.process = subprocess.Popen(
-            ['redis-server', '--bind', '127.0.0.1', '--port', str(self.port), '--save', '', '--dir', self.directory],
-            stdout=subprocess.DEVNULL,
-        )
-        wait_until(self.answers)
-
-    def answers(self):
-        with contextlib.suppress(OSError):
-            socket.create_connection(('127.0.0.1', self.port), timeout=1).close()
-            return True
-        return False
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
-
-
 @pytest.fixture
 def redis(tmp_path):
-    if shutil.which('redis-server') is None:
-        pytest.skip('redis-server is not installed.')
-    found = Redis(tmp_path)
-    found.start()
-    yield found
-    found.stop()
+    yield from conftest.start_coordination('redis', tmp_path)
+
+
+@pytest.fixture(params=sorted(coordination.SERVICES))
+def service(request, tmp_path):
+    """Each service that knows who is there."""
+    yield from conftest.start_coordination(request.param, tmp_path)
 
 
 @pytest.fixture
@@ -88,8 +57,8 @@ def claim(share, scope_ids=SCOPES):
         return mine
 
 
-def test_ring_gives_every_scope_to_exactly_one_worker(redis, join):
-    shares = [join(redis.url, 'worker-%d' % number) for number in range(3)]
+def test_ring_gives_every_scope_to_exactly_one_worker(service, join):
+    shares = [join(service.url, 'worker-%d' % number) for number in range(3)]
     claims = [claim(share) for share in shares]
     assert sorted(scope_id for mine in claims for scope_id in mine) == sorted(SCOPES)
     assert all(20 < len(mine) < 120 for mine in claims)
@@ -102,11 +71,11 @@ def test_scopes_stay_where_they_are_while_nobody_comes_or_goes(redis, join):
     assert (claim(one), claim(two)) == (before, frozenset(SCOPES) - before)
 
 
-def test_worker_notices_between_batches_that_another_joined(redis, join):
-    one = join(redis.url, 'one')
+def test_worker_notices_between_batches_that_another_joined(service, join):
+    one = join(service.url, 'one')
     assert claim(one) == frozenset(SCOPES)
     assert not one.has_changed()
-    two = join(redis.url, 'two')
+    two = join(service.url, 'two')
     assert one.has_changed()
     assert claim(one) | claim(two) == frozenset(SCOPES)
     assert not claim(one) & claim(two)
@@ -120,8 +89,8 @@ def test_workers_of_another_deployment_take_nothing_away(redis, join):
     other.stop()
 
 
-def test_share_of_a_worker_that_left_goes_to_the_others(redis, join):
-    one, two = join(redis.url, 'one'), join(redis.url, 'two')
+def test_share_of_a_worker_that_left_goes_to_the_others(service, join):
+    one, two = join(service.url, 'one'), join(service.url, 'two')
     assert claim(one) != frozenset(SCOPES)
     two.stop()
     assert claim(one) == frozenset(SCOPES)
@@ -141,12 +110,12 @@ def test_worker_that_the_others_took_for_gone_joins_again(redis, join):
     assert claim(one) | claim(two) == frozenset(SCOPES)
 
 
-def test_worker_keeps_to_its_share_for_a_while_when_the_service_goes_away(redis, join, monkeypatch):
-    one, two = join(redis.url, 'one'), join(redis.url, 'two')
+def test_worker_keeps_to_its_share_for_a_while_when_the_service_goes_away(service, join, monkeypatch):
+    one, two = join(service.url, 'one'), join(service.url, 'two')
     # Those before it learn of it by themselves.
     assert one.has_changed() or claim(one)
     before = claim(one), claim(two)
-    redis.stop()
+    service.stop()
     assert one.has_changed()
     assert not one.tells_changes()
     assert (claim(one), claim(two)) == before
@@ -154,9 +123,9 @@ def test_worker_keeps_to_its_share_for_a_while_when_the_service_goes_away(redis,
     assert claim(one) == claim(two) == frozenset(SCOPES)
 
 
-def test_dead_workers_share_moves_within_seconds(redis, join, monkeypatch):
+def test_dead_workers_share_moves_within_seconds(service, join, monkeypatch):
     monkeypatch.setattr(partition, 'MEMBER_TIMEOUT', 2)
-    one, two = join(redis.url, 'one'), join(redis.url, 'two')
+    one, two = join(service.url, 'one'), join(service.url, 'two')
     assert claim(one) != frozenset(SCOPES)
     two._coordinator.heart.stop()
     wait_until(one.has_changed, 10)
