@@ -33,7 +33,7 @@ from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.tests import samples
 
 #: What series, days, roll-ups and coverage are in.
-TABLES = ('series', 'rated_days', 'scope_days', 'scope_months', 'coverage')
+TABLES = ('series', 'frame_lengths', 'rated_days', 'scope_days', 'scope_months', 'coverage')
 #: How many rows are written together.
 BATCH = 20_000
 
@@ -150,6 +150,7 @@ def load(database, cloud, first_day, last_day, roll_ups_only=False):
         columns = [series.Columns(item, cloud.length, (), (), ()) for item, _, _ in make_series(cloud)]
         ids, _ = writing.series_ids(session, known.make_ids(), columns, guards, dict.fromkeys(guards.values(), 0))
         ledger.write_runs(session, guards, runs(cloud, begin, end))
+        session.merge(models.FrameLength(length=cloud.length))
     days = _Writer(database, 'rated_days', _DAY_COLUMNS)
     roll_ups = _Writer(database, 'scope_days', _ROLL_UP_COLUMNS)
     months = collections.defaultdict(lambda: [0, amount.ZERO, amount.ZERO, 0, 0])
@@ -280,7 +281,8 @@ def dump(database):
         names = dict(session.execute(sqlalchemy.select(ledger_models.Guard.id, ledger_models.Guard.identifier)).all())
         result = {}
         for model in (
-            models.SeriesRow, models.RatedDay, models.ScopeDay, models.ScopeMonth, ledger_models.CoverageRun
+            models.SeriesRow, models.FrameLength, models.RatedDay, models.ScopeDay, models.ScopeMonth,
+            ledger_models.CoverageRun,
         ):  # fmt: skip
             table = model.__table__
             rows = []
@@ -290,7 +292,8 @@ def dump(database):
                     del row['id']
                 if 'series_id' in row:
                     row['series_id'] = owners[row['series_id']]
-                row['scope_id'] = names[row['scope_id']]
+                if 'scope_id' in row:
+                    row['scope_id'] = names[row['scope_id']]
                 rows.append(repr(sorted(row.items())))
             result[table.name] = sorted(rows)
         return result

@@ -14,10 +14,14 @@ period the count of points, the sums, and how many of the points no rule matched
 from collections.abc import Iterable
 from collections.abc import Iterator
 from decimal import Decimal
+import re
 from typing import Any
 from typing import NamedTuple
 
 from cloudkitty import amount
+
+#: Finds offset, count and length of every stretch.
+_HEADS = re.compile('(?:^|;)([0-9]+)x?([0-9]*) ([0-9]+) ').findall
 
 
 class Point(NamedTuple):
@@ -39,16 +43,6 @@ class Cell(NamedTuple):
     price: Decimal
     unpriced: int
     skipped: int
-
-
-def reach(text: str) -> int:
-    """Return when the last of the points or cells of a body ends, in seconds from the begin of its day."""
-    result = 0
-    for stretch in filter(None, text.split(';')):
-        place, length, _ = stretch.split(' ', 2)
-        offset, _, count = place.partition('x')
-        result = max(result, int(offset) + int(count or 1) * int(length))
-    return result
 
 
 def encode_points(points: Iterable[Point]) -> str:
@@ -99,12 +93,7 @@ def decode_cells(body: str) -> list[Cell]:
 
 def end_of(body: str) -> int:
     """Return where the last of what *body*, of either kind, holds ends, in seconds from the begin of the day."""
-    end = 0
-    for text in body.split(';') if body else ():
-        head, length, _ = text.split(' ', 2)
-        first, _, count = head.partition('x')
-        end = max(end, int(first) + int(count or 1) * int(length))
-    return end
+    return max([int(first) + int(count or 1) * int(length) for first, count, length in _HEADS(body)], default=0)
 
 
 def append(body: str, offset: int, added: str) -> str | None:

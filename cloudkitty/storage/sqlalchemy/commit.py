@@ -361,6 +361,7 @@ def _to_row(item: series.Series, guards: Mapping[str, int]) -> bulk.Row:
 
 def edit_days(session: orm.Session, edit: Edit) -> None:
     """Merge the points of *edit* into their day rows, and what that changes into the roll-ups."""
+    _note_length(session, edit)
     with decimal.localcontext(amount.CONTEXT):
         fresh, owners, cells = _cut(edit)
         for rows, gone in _merge_days(session, edit, fresh, owners):
@@ -375,6 +376,17 @@ def edit_days(session: orm.Session, edit: Edit) -> None:
         statements.delete_keys(session, ScopeMonth, gone_months)
         bulk.replace(session, ScopeMonth, _SCOPE_MONTH, month_rows)
         edit.written.update((('month', *row[1:4]), row) for row in month_rows)
+
+
+def _note_length(session: orm.Session, edit: Edit) -> None:
+    """Keep the length of the longest frame of all, before there is a frame of it."""
+    longest = max((item.length for item in edit.columns), default=0)
+    if edit.skipped:
+        longest = max(longest, edit.length)
+    if longest:
+        known = session.scalar(sqlalchemy.select(sqlalchemy.func.max(models.FrameLength.length)))
+        if known is None or known < longest:
+            bulk.add(session, models.FrameLength, ('length',), [(longest,)])
 
 
 def _cut(
@@ -529,7 +541,7 @@ def _refuse_long(session: orm.Session, edit: Edit) -> None:
             ScopeDay.origin == series.Origin.COLLECTED.value,
         )
         for row in session.execute(query):
-            end = row.day * period.DAY + body.reach(row.body)
+            end = row.day * period.DAY + body.end_of(row.body)
             if any(start < end for start, _ in edit.spans.get((row.scope_id, row.metric), ())):
                 raise NoPeriod(row.metric, row.day * period.DAY, end, edit.length)
 

@@ -112,6 +112,14 @@ class RatedHistory(Base):
     task_id: orm.Mapped[int | None] = orm.mapped_column(sqlalchemy.BigInteger)
 
 
+class FrameLength(Base):
+    """The length of a frame that was longer than those before it, in seconds: none is longer than the longest here."""
+
+    __tablename__ = 'frame_lengths'
+
+    length: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+
+
 class ImportedFrame(Base):
     """How much of ``rated_data_frames`` has been imported, by begin.
 

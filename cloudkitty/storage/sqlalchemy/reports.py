@@ -18,6 +18,7 @@ import datetime
 import decimal
 from decimal import Decimal
 import functools
+import itertools
 import json
 from typing import Any
 from typing import NamedTuple
@@ -171,12 +172,13 @@ class Reports:
             # Scopes are never forgotten: their names may be read before or after.
             see = self._database.reader if _is_one_statement(selection, self._zone) else self._database.snapshot
             session = stack.enter_context(see())
-            selection = self._clamp(session, selection)
-            stretches, edges = windows.split_days(selection.window, (), self._zone)
+            selection = self._narrow(session, selection)
+            # Sums of days and months, whatever ends after the window: that is taken off again.
+            stretches, edges = windows.split_days(selection.window.of_begins, (), self._zone)
             names = None if selection.scope_ids is None else _scope_names(session, selection.scope_ids)
-            for scope_id, metric, _, _, sums in self._roll_ups(
-                session, selection, names, stretches, edges, (), False, by_scope, by_metric
-            ):
+            found_sums = self._roll_ups(session, selection, names, stretches, edges, (), False, by_scope, by_metric)
+            taken_off = self._crossing(session, selection, names, stretches, by_scope, by_metric)
+            for scope_id, metric, _, _, sums in itertools.chain(found_sums, taken_off):
                 key = scope_id, metric
                 found = totals.get(key)
                 if found is not None:
@@ -188,6 +190,8 @@ class Reports:
         named = names or {}
         rows = []
         for (scope_id, metric), sums in totals.items():
+            if not sums[0]:
+                continue
             values = tuple([metric if word == 'type' else named[scope_id] for word in groupby])
             rows.append(Sum(values, *sums))
         # Of texts alone, which are the same in no two rows.
@@ -252,7 +256,7 @@ class Reports:
         if selection.is_impossible:
             return 0, []
         with self._database.snapshot() as session:
-            selection = self._clamp(session, selection)
+            selection = self._narrow(session, selection)
             known = Known(_scope_names(session, selection.scope_ids))
             counts = self._count_by_day(session, selection, known)
             first, days, skipped = 0, [], None
@@ -265,18 +269,27 @@ class Reports:
         start = offset - (skipped or 0)
         return first, cut(frames, start, None if limit is None else start + limit)
 
-    def _clamp(self, session: orm.Session, selection: windows.Selection) -> windows.Selection:
-        """Return *selection* with a long window cut to the days of which there is something: others cost as much."""
+    def _narrow(self, session: orm.Session, selection: windows.Selection) -> windows.Selection:
+        """Return *selection* with its window cut to what may matter.
+
+        A long one is cut to the days of which there is something, for others cost as much. Where points have to end
+        inside, as many days before its end are looked at as the longest frame takes.
+        """
         window = selection.window
-        if window.end - window.begin <= _LONG:
-            return selection
-        first, last = session.execute(
-            sqlalchemy.select(sqlalchemy.func.min(ScopeDay.day), sqlalchemy.func.max(ScopeDay.day))
-        ).one()
-        begin, end = (0, 0) if first is None else (first * period.DAY, (last + 1) * period.DAY + windows.LONGEST_FRAME)
-        begin = max(begin, window.begin)
-        cut_window = dataclasses.replace(window, begin=begin, end=max(begin, min(end, window.end)))
-        return dataclasses.replace(selection, window=cut_window)
+        if window.whole:
+            longest = session.scalar(sqlalchemy.select(sqlalchemy.func.max(models.FrameLength.length)))
+            if longest is not None:
+                window = dataclasses.replace(window, longest=min(longest, window.longest))
+        if window.end - window.begin > _LONG:
+            first, last = session.execute(
+                sqlalchemy.select(sqlalchemy.func.min(ScopeDay.day), sqlalchemy.func.max(ScopeDay.day))
+            ).one()
+            begin, end = 0, 0
+            if first is not None:
+                begin, end = first * period.DAY, (last + 1) * period.DAY + windows.LONGEST_FRAME
+            begin = max(begin, window.begin)
+            window = dataclasses.replace(window, begin=begin, end=max(begin, min(end, window.end)))
+        return dataclasses.replace(selection, window=window)
 
     def _count_by_day(self, session: orm.Session, selection: windows.Selection, known: Known) -> dict[int, int]:
         """Return how many points each day has."""
@@ -307,7 +320,7 @@ class Reports:
         self, session: orm.Session, selection: windows.Selection, groupby: Sequence[str], by_period: bool
     ) -> Iterator[Part]:
         """Yield what adds up to the report."""
-        selection = self._clamp(session, selection)
+        selection = self._narrow(session, selection)
         asked = {*groupby, *(name for name, _ in selection.attributes)}
         words = asked & set(series.CALENDAR)
         stretches, edges = windows.split_days(selection.window, words, self._zone, by_period)
@@ -445,6 +458,37 @@ class Reports:
                             calendar = windows.calendar_at(begin, words, self._zone)
                             sums = (cell.points, cell.qty, cell.price, cell.unpriced)
                             yield scope_id, metric, calendar, (begin, begin + cell.length), sums
+
+    def _crossing(
+        self,
+        session: orm.Session,
+        selection: windows.Selection,
+        names: Mapping[int, str] | None,
+        stretches: Sequence[windows.Stretch],
+        by_scope: bool,
+        by_metric: bool,
+    ) -> Iterator[_RollUp]:
+        """Yield, negative, the sums of what begins in *stretches* and ends after a window in which points have to end.
+
+        The other parameters are those of :meth:`_roll_ups`.
+        """
+        window = selection.window
+        if not window.whole:
+            return
+        first = (window.end - window.longest) // period.DAY
+        days = [day for stretch in stretches for day in range(max(first, stretch.first), stretch.last)]
+        cells = sqlalchemy.select(ScopeDay.day, ScopeDay.scope_id, ScopeDay.metric, ScopeDay.body)
+        for part in _scope_parts(selection, names or {}):
+            for some in statements.chunks(days):
+                query = cells.where(_among(ScopeDay.day, some, part), *_conditions(ScopeDay, selection, part))
+                for day, scope_id, metric, text in session.connection().execute(query):
+                    midnight = day * period.DAY
+                    if midnight + body.end_of(text) <= window.end:
+                        continue
+                    owner = scope_id if by_scope else 0, metric if by_metric else ''
+                    for cell in body.decode_cells(text):
+                        if cell.points and midnight + cell.offset + cell.length > window.end:
+                            yield *owner, {}, None, (-cell.points, -cell.qty, -cell.price, -cell.unpriced)
 
     def _series_sums(
         self,

@@ -16,14 +16,23 @@ LONGEST_FRAME = 31 * period.DAY
 
 @dataclasses.dataclass(frozen=True)
 class Window:
-    """``[begin, end)`` in epoch seconds: points that begin inside, or, if *whole*, that lie inside altogether."""
+    """``[begin, end)`` in epoch seconds: points that begin inside, or, if *whole*, that lie inside altogether.
+
+    :ivar longest: no point is longer, in seconds.
+    """
 
     begin: int
     end: int
     whole: bool = False
+    longest: int = LONGEST_FRAME
 
     def holds(self, begin: int, length: int) -> bool:
         return self.begin <= begin and (begin + length <= self.end if self.whole else begin < self.end)
+
+    @property
+    def of_begins(self) -> 'Window':
+        """The same window for points that begin inside, wherever they end."""
+        return dataclasses.replace(self, whole=False)
 
     @property
     def days(self) -> tuple[int, int]:
@@ -35,7 +44,7 @@ class Window:
         """The first and the one after the last of the days of which it holds every point, whatever its length."""
         first, last = self.days
         inner = -(-self.begin // period.DAY)
-        slack = LONGEST_FRAME if self.whole else 0
+        slack = self.longest if self.whole else 0
         return min(inner, last), max(min(inner, last), (self.end - slack) // period.DAY)
 
 

@@ -85,7 +85,7 @@ POINTS = strategies.lists(
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(pushes=strategies.lists(POINTS, min_size=1, max_size=3))
 def test_points_and_sums_are_those_of_every_push(storage, database, pushes):
     """Points of one series may differ in length, begin together and come in any order of pushes."""

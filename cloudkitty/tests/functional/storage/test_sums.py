@@ -2,6 +2,7 @@
 """Reports by anything, over any window, against a sum of the same points in memory; on every server."""
 
 import collections
+import dataclasses
 from decimal import Decimal
 import uuid
 import zoneinfo
@@ -10,11 +11,13 @@ from hypothesis import HealthCheck
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies
+import sqlalchemy
 
 from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.storage.sqlalchemy import commit as writing
+from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.sqlalchemy import reports
 from cloudkitty.storage.sqlalchemy import windows
 from cloudkitty.tests import samples
@@ -146,3 +149,40 @@ def test_sums_of_the_whole_cloud_by_scope_and_metric_are_those_of_its_points(dat
                         total[2] = amount.CONTEXT.add(total[2], price)
             rows = answers.sum_up(windows.Selection(window), groupby)
             assert [(row.values, [row.points, row.qty, row.price]) for row in rows] == sorted(expected.items())
+
+
+def test_points_that_have_to_end_in_a_window_cost_a_look_at_its_end(database):
+    """As far back as the longest frame is long: every day of a month would be a hundred times as much."""
+    hours = range(samples.JUNE, samples.JUNE + 30 * period.DAY, HOUR)
+    writing.push(database, [samples.columns('p', begins=tuple(hours))])
+    answers = reports.Reports(database, 'project_id', period.UTC)
+    selection = windows.Selection(windows.Window(samples.JUNE, samples.JUNE + 30 * period.DAY, True))
+    before = answers.sum_up(selection, [])[0]
+    assert before.points == 30 * 24
+    assert count_bodies(database, answers, selection) == 1
+    # From the last but two days of June into July.
+    long = dataclasses.replace(samples.columns('q', begins=(samples.JUNE + 28 * period.DAY,)), length=3 * period.DAY)
+    writing.push(database, [long])
+    assert answers.sum_up(selection, []) == [before]
+    assert count_bodies(database, answers, selection) == 3 + 1
+    inside = dataclasses.replace(selection, window=windows.Window(samples.JUNE, samples.JUNE + 31 * period.DAY, True))
+    assert answers.sum_up(inside, [])[0].points == 30 * 24 + 1
+
+
+def count_bodies(database, answers, selection):
+    """Return how many rows with the periods of a day a report reads."""
+    count = []
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        if 'body' in statement:
+            count.append(statement)
+
+    sqlalchemy.event.listen(database.engine, 'before_cursor_execute', note)
+    answers.sum_up(selection, [])
+    sqlalchemy.event.remove(database.engine, 'before_cursor_execute', note)
+    assert len(count) == 1
+    with database.reader() as session:
+        window = answers._narrow(session, selection).window
+        query = sqlalchemy.select(sqlalchemy.func.count()).select_from(models.ScopeDay)
+        first = (window.end - window.longest) // period.DAY
+        return session.scalar(query.where(models.ScopeDay.day >= first, models.ScopeDay.day < window.days[1]))

@@ -11,12 +11,11 @@ from cloudkitty.storage.sqlalchemy import windows
 DAY = period.DAY
 
 
-@pytest.mark.parametrize('whole', [False, True])
-def test_whole_days_are_those_of_which_every_point_is_in_the_window(whole):
-    longest = windows.LONGEST_FRAME if whole else 0
+@pytest.mark.parametrize(('whole', 'longest'), [(False, 0), (True, windows.LONGEST_FRAME), (True, 3600), (True, DAY)])
+def test_whole_days_are_those_of_which_every_point_is_in_the_window(whole, longest):
     edges = [day * DAY + second for day in (-40, -1, 0, 1, 2, 31, 32, 33, 70) for second in (0, 1, DAY - 1)]
     for begin, end in itertools.product(edges, edges):
-        window = windows.Window(begin, end, whole)
+        window = windows.Window(begin, end, whole, longest)
         expected = [day for day in range(*window.days) if begin <= day * DAY and (day + 1) * DAY + longest <= end]
         first, last = window.whole_days
         assert list(range(first, last)) == expected
