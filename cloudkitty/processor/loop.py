@@ -84,8 +84,15 @@ class Loop(abc.ABC):
         end = time.monotonic() + seconds
         while True:
             self._wake.wait(max(0, min(end - time.monotonic(), self.WATCH)))
-            if self._wake.is_set() or time.monotonic() >= end or self._share.has_changed():
+            if self._wake.is_set() or time.monotonic() >= end or self._has_changed():
                 return
+
+    def _has_changed(self) -> bool:
+        try:
+            return self._share.has_changed()
+        except Exception:
+            # The last resort; the pass that follows meets it, and says so.
+            return True
 
     def _log_failure(self, error: Exception, pause: float) -> None:
         if isinstance(error, db_exc.DBError | sqlalchemy.exc.SQLAlchemyError):

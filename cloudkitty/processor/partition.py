@@ -56,7 +56,12 @@ class _TakenForGoneError(tooz.ToozError):
 
 
 class Everything:
-    """No coordination: one worker does all."""
+    """No coordination: one worker does all.
+
+    :ivar generation: a number that changes whenever workers came or went, as far as is known.
+    """
+
+    generation = 0
 
     def start(self) -> None:
         """Nothing to join."""
@@ -114,6 +119,7 @@ class Partition(Everything):
         self._buckets: frozenset[int] | None = None
         self._looked_at = float('-inf')
         self._joining: threading.Thread | None = None
+        self._leaving: threading.Thread | None = None
         self._tried_at = float('-inf')
         self._is_away = False
         self._is_stopped = False
@@ -144,6 +150,11 @@ class Partition(Everything):
         coordinator: coordination.CoordinationDriver | None = None
         problem: Exception | None = None
         try:
+            # Whoever still leaves by the same name would take the new membership with him.
+            if self._leaving is not None:
+                self._leaving.join(self.START)
+                if self._leaving.is_alive():
+                    raise tooz.ToozError('leaving takes long')
             # Heartbeats by tooz's own thread; a long batch does not lose the membership.
             coordinator = coordination.get_coordinator(
                 self._url, self._member, membership_timeout=MEMBER_TIMEOUT, lock_timeout=LOCK_TIMEOUT
@@ -177,6 +188,7 @@ class Partition(Everything):
             return None
         leaving = threading.Thread(target=_stop, args=(coordinator,), name='coordination', daemon=True)
         leaving.start()
+        self._leaving = leaving
         return leaving
 
     @contextlib.contextmanager
@@ -238,6 +250,7 @@ class Partition(Everything):
             raise _TakenForGoneError('the others take this worker for gone')
         if members != self._members:
             self._members = members
+            self.generation += 1
             self._buckets = frozenset(bucket for bucket in range(BUCKETS) if ring.belongs_to_self(b'%d' % bucket))
         self._looked_at = time.monotonic()
 

@@ -98,6 +98,8 @@ class Worker(loop.Loop):
         self._is_noted = False
         self._noted: tuple[list[str], int, int] | None = None
         self._is_started = False
+        # The generation of workers of which the last claim was.
+        self._claimed_in = 0
         # What a look at everything found not to be ratable: {clock: scopes that rest there}, and due troubles.
         self._still: tuple[dict[int, int], int] | None = None
         self._in_vain = 0
@@ -123,6 +125,9 @@ class Worker(loop.Loop):
                 break
         if not self._stopping.is_set() and self._mend_share(is_all_tried=not went_on):
             return self.MENDING_SLEEP
+        if others and self._share.generation != self._claimed_in:
+            # Some of them may be this worker's by now.
+            return self._clip(0)
         return self._sleep_for(others)
 
     def _find_scopes(self) -> bool:
@@ -247,6 +252,7 @@ class Worker(loop.Loop):
         if not due:
             return False, frozenset()
         with self._share.claim(due) as mine:
+            self._claimed_in = self._share.generation
             return bool(mine) and self._rate(mine), frozenset(due - mine)
 
     def _plan(self, states: list[scope.State], known: Mapping[pipeline.Cell, coverage.Failure]) -> list[planner.Work]:

@@ -4,6 +4,7 @@
 Source: collection contract, sections 3, 8 and 9.
 """
 
+import collections
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -327,11 +328,16 @@ class _Work:
 
         asked = sum(map(bool, missing.values()))
         parts = []
+        pieces = {}
         for name in wanted:
-            share = math.ceil(len(missing[name]) * max(1, asked) / self._client.width)
-            most = min(self._server.sizes.most(('resources', name)), inventory.MOST_NAMES, max(share, MANY))
-            parts += [(name, part) for part in inventory.chunks(missing[name], int(most))]
-        for (name, scope_ids), result in isolate.ask_all(self._runner, parts, ask, split, lambda part: part[0]):
+            count = len(missing[name])
+            most = int(min(self._server.sizes.most(('resources', name)), inventory.MOST_NAMES))
+            size = min(most, max(math.ceil(count * max(1, asked) / self._client.width), MANY))
+            pieces[name] = math.ceil(math.ceil(count / size) / max(1, math.ceil(count / most)))
+            parts += [(name, part) for part in inventory.chunks(missing[name], size)]
+        for (name, scope_ids), result in isolate.ask_all(
+            self._runner, parts, ask, split, lambda part: part[0], pieces=pieces
+        ):
             self._count(result)
             if isinstance(result, requests.RequestFailed):
                 self._types[name].failed.update(dict.fromkeys(scope_ids, result))
@@ -400,7 +406,9 @@ class _Work:
         for name, subject in self._subjects.items():
             for ask in subject.plan(self._batch.scope_ids, self._batch.begin, self._batch.end):
                 parts += [(name, part) for part in self._fit(subject, ask)]
+        before = collections.Counter(name for name, _ in parts)
         parts = isolate.spread(parts, self._client.width, self._foretell, self._part, LONG)
+        after = collections.Counter(name for name, _ in parts)
         for (name, ask), result in isolate.ask_all(
             self._runner,
             parts,
@@ -408,6 +416,7 @@ class _Work:
             self._split,
             lambda part: part[0],
             lambda part: self._subjects[part[0]].weigh(part[1]),
+            {name: math.ceil(count / before[name]) for name, count in after.items()},
         ):
             self._count(result)
             if isinstance(result, cells.Found):

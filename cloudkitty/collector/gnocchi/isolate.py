@@ -5,6 +5,7 @@ from collections.abc import Callable
 from collections.abc import Hashable
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 from typing import TypeVar
@@ -96,11 +97,13 @@ def ask_all(
     split: Callable[[Part, requests.RequestFailed], Sequence[Part]],
     group: Callable[[Part], Hashable],
     weigh: Callable[[Part], int] = lambda part: 0,
+    pieces: Mapping[Any, int] | None = None,
 ) -> list[tuple[Part, Result | requests.RequestFailed]]:
     """Return (part, what *ask* returned or the RequestFailed it raised) of everything that was asked in the end.
 
     :param split: returns what to ask in the place of a part that failed, smaller or changed; nothing, to leave it.
     :param group: parts of one group are judged together: where none of them succeeds they are not split any more.
+    :param pieces: by group, into how many each part was made before, for no failure: so many more must fail.
     """
     done: list[tuple[Part, Result | requests.RequestFailed]] = []
     level = list(parts)
@@ -110,8 +113,9 @@ def ask_all(
         for part, result in answers:
             groups.setdefault(group(part), []).append((part, result))
         level = []
-        for members in groups.values():
-            hopeless = len(members) >= HOPELESS and all(_is_trouble(result) for _, result in members)
+        for key, members in groups.items():
+            most = HOPELESS * (pieces or {}).get(key, 1)
+            hopeless = len(members) >= most and all(_is_trouble(result) for _, result in members)
             for part, result in members:
                 smaller: Sequence[Part] = ()
                 if isinstance(result, requests.RequestFailed):

@@ -202,7 +202,8 @@ class Formula:
         lines = [self._lines.get(index) or self._make_line(index) for index in range(first, last + 1)]
         is_always_matched = all(line.is_matched for line in lines)
         is_plain = is_always_matched and not any(line.needs_sum for line in lines)
-        self._stretch = _Stretch(
+        # Another thread may keep one of its own meanwhile.
+        stretch = self._stretch = _Stretch(
             first,
             last,
             self.levels[first:last],
@@ -210,7 +211,7 @@ class Formula:
             is_always_matched,
             tuple(line.factor for line in lines) if is_plain else None,
         )
-        return self._stretch
+        return stretch
 
 
 class Classes:

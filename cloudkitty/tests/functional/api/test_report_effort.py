@@ -67,7 +67,12 @@ def most_rows(api, name):
     if name == 'resource':
         each = CLOUD.metrics * CLOUD.resources
         return {'scopes': owners, 'series': each, 'rated_days': each * 30}
-    return {'scopes': owners, 'roll-ups': days + (BEHIND if owners > 1 and api.database.dialect == 'mysql' else 0)}
+    # The longest frame of all.
+    return {
+        'frame_lengths': 1,
+        'scopes': owners,
+        'roll-ups': days + (BEHIND if owners > 1 and api.database.dialect == 'mysql' else 0),
+    }
 
 
 def rows_read(found):

@@ -164,6 +164,59 @@ def test_two_workers_share_a_database_by_the_ring(redis, join, sqlite):
     assert cloud.total() == {(): 20 * 6 * 5}
 
 
+class FakeRing:
+    """A ring of two, of which one may die, in the place of a service."""
+
+    def __init__(self):
+        self.ring = self
+        self.nodes = {b'one': 1, b'two': 1}
+
+    def belongs_to_self(self, bucket):
+        return len(self.nodes) == 1 or int(bucket) % 2 == 0
+
+    def run_watchers(self):
+        """Nothing is to be asked."""
+
+    def stop(self):
+        """Nothing is to be left."""
+
+
+def test_worker_that_gets_more_while_it_mends_does_not_sleep_through_it(sqlite, monkeypatch):
+    share = partition.Partition('redis://127.0.0.1:1/', 'one')
+    share._coordinator = share._ring = ring = FakeRing()
+    cloud = deployment.Deployment(sqlite, *SCOPES[:20])
+    cloud.worker = cloud.make_worker(share)
+    mine = [scope_id for scope_id in SCOPES[:20] if partition.bucket_of(scope_id) % 2 == 0]
+
+    def find(states, now):
+        # The other dies after scopes were claimed to be rated, and before they are claimed to be mended.
+        ring.nodes.pop(b'two', None)
+        return frozenset(mine[:1])
+
+    monkeypatch.setattr(cloud.worker._mender, 'find', find)
+    cloud.clock.advance(5 * samples.HOUR)
+    assert cloud.worker.run_pass() == 1
+    assert {scope_id for batch in cloud.source.batches for scope_id in batch.scope_ids} == set(mine)
+    cloud.worker.run_pass()
+    assert {scope_id for batch in cloud.source.batches for scope_id in batch.scope_ids} == set(SCOPES[:20])
+
+
+def test_worker_joins_again_only_after_it_has_left(redis, join, monkeypatch):
+    one, two = join(redis.url, 'one'), join(redis.url, 'two')
+    before = claim(one)
+    stop = partition._stop
+    monkeypatch.setattr(partition, '_stop', lambda coordinator: (time.sleep(2), stop(coordinator)))
+    coordinator = one._coordinator
+    coordinator._client.hdel(coordinator._encode_group_id(one._group), b'one')
+    assert one.has_changed()
+    wait_until(one.tells_changes)
+    assert claim(one) == before
+    time.sleep(3)
+    assert not one.has_changed()
+    assert claim(one) | claim(two) == frozenset(SCOPES)
+    monkeypatch.undo()
+
+
 def holder(directory, scope_ids):
     """Start a process that claims scopes by lock files; it prints those it got, and keeps them until its input ends."""
     code = (

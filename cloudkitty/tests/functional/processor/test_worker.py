@@ -442,6 +442,25 @@ def test_wake_is_remembered(small):
     assert waits == [True]
 
 
+def test_worker_outlives_what_fails_while_it_sleeps(small, monkeypatch):
+    passes = []
+
+    def has_changed():
+        raise RuntimeError("can't start new thread")
+
+    def run_pass():
+        passes.append(1)
+        if len(passes) == 2:
+            small.worker.stop()
+        return 60
+
+    monkeypatch.setattr(small.worker._share, 'has_changed', has_changed)
+    small.worker.WATCH = 0
+    small.worker.run_pass = run_pass
+    small.worker.run()
+    assert len(passes) == 2
+
+
 def test_new_period_goes_first_when_a_long_plan_gets_old(small):
     small.limits = planner.Limits(scopes=100, cells=2)
     small.worker = small.make_worker()

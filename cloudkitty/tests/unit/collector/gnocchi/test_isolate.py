@@ -97,3 +97,20 @@ def test_enough_equal_parts_are_left_as_they_are():
 def test_what_is_small_or_cannot_be_halved_is_left():
     assert isolate.spread([(1, 2, 3)], 4, len, halve, 3) == [(1, 2, 3)]
     assert isolate.spread([(1,)], 4, lambda part: 100, halve, 3) == [(1,)]
+
+
+def test_parts_made_to_be_asked_at_once_are_still_split_when_all_fail():
+    bad = {0, 15, 23, 30}
+
+    def ask(part):
+        if bad & set(part):
+            raise requests.RequestFailed(requests.Refusal.TROUBLE, 'HTTP 500')
+        return part
+
+    parts = [tuple(range(first, min(first + 10, 31))) for first in range(0, 31, 10)]
+    for pieces, count in ((None, 0), ({'all': 4}, 27)):
+        done = isolate.ask_all(
+            isolate.Runner(None, 1000), parts, ask, lambda part, _: halve(part), lambda _: 'all', pieces=pieces
+        )
+        good = [number for part, result in done if result is part for number in part]
+        assert len(good) == count
