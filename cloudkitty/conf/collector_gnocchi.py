@@ -51,7 +51,8 @@ OPTS = [
         min=1,
         max=64,
         help='How many requests a worker has under way at Gnocchi at a time, for live periods and backlog together. '
-        'All workers have that many each: keep the sum below what the API of Gnocchi serves at a time.',
+        'All workers have that many each: keep the sum below what the API of Gnocchi serves at a time. What takes long '
+        'is asked for by as many requests at once.',
     ),
     cfg.IntOpt(
         'max_resources',

@@ -65,9 +65,6 @@ class Amount(types.TypeDecorator):
             return value
         return amount.to_text(value)
 
-    def process_result_value(self, value: Any, dialect: sqlalchemy.Dialect) -> decimal.Decimal | None:
-        return None if value is None else decimal.Decimal(value)
-
     def result_processor(self, dialect: sqlalchemy.Dialect, coltype: object) -> Any:
         """Return what makes Decimals of SQLite's texts; drivers of servers give Decimals."""
         return _to_decimal if dialect.name == 'sqlite' else None

@@ -2,16 +2,15 @@
 """Services of a test's own that know who is there: Redis, and etcd where it is installed."""
 
 import contextlib
+import pathlib
 import shutil
 import socket
-import subprocess
 import time
 
+from cloudkitty.tests import processes
 
-def _free_port():
-    with socket.socket() as found:
-        found.bind(('127.0.0.1', 0))
-        return found.getsockname()[1]
+#: Seconds that one may take to start.
+PATIENCE = 60
 
 
 class Service:
@@ -25,10 +24,10 @@ class Service:
     scheme = ''
 
     def __init__(self, directory):
-        self.directory = directory
-        self.port = _free_port()
+        self.directory = pathlib.Path(directory)
+        self.port, self.peer_port = processes.free_ports(2)
         self.url = '%s://127.0.0.1:%d' % (self.scheme, self.port)
-        self.process = None
+        self._process = None
 
     @classmethod
     def is_installed(cls):
@@ -36,11 +35,12 @@ class Service:
 
     def start(self):
         """Start it and wait until it answers."""
-        self.process = subprocess.Popen(self.arguments(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        arguments = [shutil.which(self.program), *self.arguments()]
+        self._process = processes.start(self.program, arguments, self.directory / self.program)
+        deadline = time.monotonic() + PATIENCE
         while not self.answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError('%s does not start.' % self.program)
+            if not self._process.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError('%s does not start: %s' % (self.program, self._process.tail()))
             time.sleep(0.05)
 
     def answers(self):
@@ -50,8 +50,7 @@ class Service:
         return False
 
     def stop(self):
-        self.process.kill()
-        self.process.wait()
+        self._process.stop()
 
 
 class Redis(Service):
@@ -59,22 +58,17 @@ class Redis(Service):
     scheme = 'redis'
 
     def arguments(self):
-        return [self.program, '--bind', '127.0.0.1', '--port', str(self.port), '--save', '', '--dir', self.directory]
+        return ['--bind', '127.0.0.1', '--port', self.port, '--save', '', '--dir', self.directory]
 
 
 class Etcd(Service):
     program = 'etcd'
     scheme = 'etcd3+http'
 
-    def __init__(self, directory):
-        super().__init__(directory)
-        # Where its gateway is, of all releases that are in use.
-        self.url += '?api_version=v3'
-
     def arguments(self):
-        client, peer = ('http://127.0.0.1:%d' % port for port in (self.port, _free_port()))
+        client, peer = ('http://127.0.0.1:%d' % port for port in (self.port, self.peer_port))
         return [
-            self.program, '--data-dir', str(self.directory / 'etcd'), '--name', 'one',
+            '--data-dir', self.directory / 'data', '--name', 'one',
             '--listen-client-urls', client, '--advertise-client-urls', client,
             '--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer, '--initial-cluster', 'one=' + peer,
         ]  # fmt: skip

@@ -11,6 +11,7 @@ import dataclasses
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -72,6 +73,15 @@ def start(name, arguments, log, attached=True, **options):
         )  # fmt: skip
     _children[child.pid] = child
     return Process(name, child.pid, _born(child.pid), str(log))
+
+
+def free_ports(count):
+    """Return so many ports of loopback on which nobody listens now."""
+    sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(count)]
+    ports = [found.getsockname()[1] for found in sockets]
+    for found in sockets:
+        found.close()
+    return ports
 
 
 #: The children of this process: they must be waited for.

@@ -28,14 +28,6 @@ def find_server():
     return found[-1]
 
 
-def _free_ports(count):
-    sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(count)]
-    ports = [found.getsockname()[1] for found in sockets]
-    for found in sockets:
-        found.close()
-    return ports
-
-
 class Node:
     """A node of its own name, ports and files.
 
@@ -46,7 +38,7 @@ class Node:
     def __init__(self, directory):
         self._server = find_server()
         self._directory = pathlib.Path(directory)
-        self._port, distribution = _free_ports(2)
+        self._port, distribution = processes.free_ports(2)
         self.url = 'rabbit://guest:guest@127.0.0.1:%d/' % self._port
         (self._directory / 'plugins').write_text('[].\n')
         self._environment = {

@@ -230,7 +230,7 @@ def combine(flat: Decimal, rate: Decimal, kept: Step | Threshold | None, is_of_f
 
 
 @dataclasses.dataclass
-class Group:
+class _Group:
     """The rules of one group that apply to a combination of values, whatever the quantity."""
 
     steps: list[Step] = dataclasses.field(default_factory=list)
@@ -266,29 +266,29 @@ class Group:
         return self.field_threshold
 
 
-def collect(layer: Layer, attributes: Sequence[Attribute | None]) -> dict[str, Group]:
+def _collect(layer: Layer, attributes: Sequence[Attribute | None]) -> dict[str, _Group]:
     """Return the groups of *layer* for points with these *attributes* (of its fields, in their order; None: not there).
 
     A group without rules that apply may be missing.
     """
-    groups: dict[str, Group] = {}
+    groups: dict[str, _Group] = {}
     for mapping in layer.mappings:
         step = Step(mapping.group, mapping.id, mapping.kind, mapping.cost)
-        groups.setdefault(mapping.group, Group()).steps.append(step)
+        groups.setdefault(mapping.group, _Group()).steps.append(step)
     for threshold in layer.thresholds:
-        groups.setdefault(threshold.group, Group()).service_thresholds.append(threshold)
+        groups.setdefault(threshold.group, _Group()).service_thresholds.append(threshold)
     for field, attribute in zip(layer.fields, attributes, strict=True):
         if attribute is None:
             continue
         for mapping in field.mappings.get(attribute.text, ()):
             step = Step(mapping.group, mapping.id, mapping.kind, mapping.cost, field.name, attribute.text)
-            groups.setdefault(mapping.group, Group()).steps.append(step)
+            groups.setdefault(mapping.group, _Group()).steps.append(step)
         if attribute.number is None:
             continue
         for threshold in field.thresholds:
             if threshold.level > attribute.number:
                 continue
-            group = groups.setdefault(threshold.group, Group())
+            group = groups.setdefault(threshold.group, _Group())
             kept = group.field_threshold
             if kept is None or kept.level is None or threshold.level > kept.level:
                 group.field_threshold = Step(
@@ -313,6 +313,6 @@ def explain(layer: Layer, attributes: Sequence[Attribute | None], quantity: Deci
 
     Their sum, quantised, is the price that :mod:`cloudkitty.rating.hashmap.formulas` gives.
     """
-    groups = collect(layer, attributes)
+    groups = _collect(layer, attributes)
     parts = [group.price(name, quantity) for name, group in sorted(groups.items())]
     return [part for part in parts if part is not None]

@@ -19,7 +19,7 @@ SCOPES = 48
 
 @pytest.fixture(params=[('mariadb', 'redis'), ('postgresql', 'etcd')], ids='-'.join)
 def cloud(request, tmp_path):
-    """Commands on a database and a coordination service that three hosts share; three seconds a batch."""
+    """Commands on a database and a coordination service that three hosts share; half a second a batch."""
     server, kind = request.param
     conftest.require(5672, 'RabbitMQ')
     for service in conftest.start_coordination(kind, tmp_path):

@@ -11,15 +11,14 @@ from hypothesis import HealthCheck
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies
-import sqlalchemy
 
 from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty import series
 from cloudkitty.storage.sqlalchemy import commit as writing
-from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.sqlalchemy import reports
 from cloudkitty.storage.sqlalchemy import windows
+from cloudkitty.tests import effort
 from cloudkitty.tests import samples
 
 HOUR = samples.HOUR
@@ -170,19 +169,7 @@ def test_points_that_have_to_end_in_a_window_cost_a_look_at_its_end(database):
 
 
 def count_bodies(database, answers, selection):
-    """Return how many rows with the periods of a day a report reads."""
-    count = []
-
-    def note(connection, cursor, statement, parameters, context, executemany):
-        if 'body' in statement:
-            count.append(statement)
-
-    sqlalchemy.event.listen(database.engine, 'before_cursor_execute', note)
-    answers.sum_up(selection, [])
-    sqlalchemy.event.remove(database.engine, 'before_cursor_execute', note)
-    assert len(count) == 1
-    with database.reader() as session:
-        window = answers._narrow(session, selection).window
-        query = sqlalchemy.select(sqlalchemy.func.count()).select_from(models.ScopeDay)
-        first = (window.end - window.longest) // period.DAY
-        return session.scalar(query.where(models.ScopeDay.day >= first, models.ScopeDay.day < window.days[1]))
+    """Return how many rows with the periods of a day a report fetches."""
+    with effort.note() as noted:
+        answers.sum_up(selection, [])
+    return effort.measure(database, [item for item in noted if 'body' in item[0]]).fetched
