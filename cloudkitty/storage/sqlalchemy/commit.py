@@ -397,10 +397,11 @@ def _cut(
     fresh: dict[DayKey, list[slices.Slice]] = {}
     owners: dict[int, tuple[int, str, str]] = {}
     by_owner: dict[tuple[int, str, str], dict[int, slices.Cells]] = {}
+    origins = {origin: origin.value for origin in series.Origin}
     for item in edit.columns:
         of = item.series
         series_id = edit.ids[of.fingerprint]
-        owner = owners[series_id] = edit.guards[of.scope_id], of.metric, of.origin.value
+        owner = owners[series_id] = edit.guards[of.scope_id], of.metric, origins[of.origin]
         by_day = by_owner.setdefault(owner, {})
         for day, part in cutter.cut(item):
             place = (day, series_id)

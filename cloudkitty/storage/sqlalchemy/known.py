@@ -52,10 +52,9 @@ class Known(Generic[Key, Value]):
             if scope_id in self._scopes and self._scopes[scope_id][0] != epoch - 1:
                 self._drop(scope_id)
             known = dict(self._scopes[scope_id][1]) if scope_id in self._scopes else {}
-            for key, value in things.items():
-                if key in known:
-                    self._weight -= self._weigh(known[key])
-                self._weight += self._weigh(value)
+            # Most of what is learnt takes the place of what was known.
+            before = [known[key] for key in things if key in known]
+            self._weight += sum(map(self._weigh, things.values())) - sum(map(self._weigh, before))
             known.update(things)
             self._scopes[scope_id] = (epoch, known)
             self._scopes.move_to_end(scope_id)

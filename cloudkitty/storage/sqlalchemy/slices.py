@@ -96,6 +96,8 @@ class Slice:
     def totals(self) -> tuple[int, Decimal, Decimal]:
         """Return (points, quantity, price) of the points that have a price."""
         if self.has_prices:
+            if len(self.quantities) == 1:
+                return 1, self.quantities[0], self.prices[0]
             return len(self.quantities), _add(self.quantities), _add(self.prices)
         pairs = [(qty, price) for qty, price in zip(self.quantities, self.prices, strict=True) if price is not None]
         return len(pairs), amount.total(qty for qty, _ in pairs), amount.total(price for _, price in pairs)
@@ -206,6 +208,8 @@ class Cells:
         texts = parts[0].texts if len(parts) == 1 else lambda: (amount.to_texts(quantities), amount.to_texts(prices))
         text = _encode(shape, quantities, prices, texts, '%d ' % len(parts), ' %d 0' % unpriced)
         count = len(quantities)
+        if count == 1:
+            return shape.offsets[0], text, [len(parts), quantities[0], prices[0], unpriced, 0]
         totals = [count * len(parts), _add(quantities), _add(prices), count * unpriced, 0]
         return shape.offsets[0], text, totals
 
@@ -229,6 +233,8 @@ def _add(values: Sequence[Any]) -> Decimal:
 def _add_columns(columns: Sequence[Sequence[Any]]) -> Sequence[Any]:
     if len(columns) == 1:
         return columns[0]
+    if len(columns[0]) == 1:
+        return (sum([column[0] for column in columns], amount.ZERO),)
     if all(map(_is_constant, columns)):
         return (sum([column[0] for column in columns], amount.ZERO),) * len(columns[0])
     return list(map(sum, zip(*columns, strict=True)))
@@ -277,6 +283,9 @@ def _encode(
     :param middle, tail: what stands before the quantity, and behind the price.
     """
     count = len(quantities)
+    if count == 1:
+        (qty_text,), (price_text,) = texts()
+        return '%s%s%s %s%s' % (shape.heads[0], middle, qty_text, price_text, tail)
     differ = [False] * (count - 1) if _is_constant(quantities) else list(map(operator.ne, quantities[1:], quantities))
     if not shape.breaks and True not in differ:
         if _is_constant(prices) or True not in map(operator.ne, prices[1:], prices):
