@@ -64,6 +64,8 @@ def load_app(conf: Any) -> Any:
         raise errors.ConfigurationError('%s: %s' % (path, ' '.join(str(error).split()))) from error
     # Now those of the token filter are known.
     service.check_values(conf)
+    if conf.metrics.enabled:
+        application = middleware.Telemetry(application, conf)
     # Before paste's URL map sees it, too: that breaks at a path without a slash, such as the asterisk of OPTIONS.
     return middleware.CleanPath(application)
 

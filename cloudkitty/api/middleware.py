@@ -2,6 +2,8 @@
 """WSGI filters of ours for the paste file, and what cleans a path up before pecan sees it."""
 
 from collections.abc import Callable
+import ipaddress
+import time
 from typing import Any
 
 from keystoneauth1 import exceptions
@@ -9,10 +11,14 @@ from keystonemiddleware import auth_token
 from oslo_log import log
 import webob
 
+from cloudkitty import errors
+from cloudkitty import telemetry
+
 LOG = log.getLogger(__name__)
 
 #: Under this key of paste's global configuration the application hands the options to its filters.
 CONF = 'cloudkitty.conf'
+METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
 #: Under this key of the WSGI environment is the path as it came.
 PATH = 'cloudkitty.path'
 
@@ -52,6 +58,64 @@ class AuthTokenMiddleware(auth_token.AuthProtocol):
         if global_conf.get(CONF) is not None:
             conf['oslo_config_config'] = global_conf[CONF]
         return lambda app: cls(app, conf.copy(), public)
+
+
+class Telemetry:
+    """Counts requests, and tells Prometheus of them.
+
+    :param conf: options, as read.
+    :raises ConfigurationError: the directory for the figures cannot be used.
+    """
+
+    #: What may follow the version in a path; of all others there are as many as somebody likes.
+    ROUTES = frozenset(
+        ('billing', 'collector', 'coverage', 'dataframes', 'explain', 'info', 'rating', 'report', 'scope', 'storage',
+         'summary', 'task')
+    )  # fmt: skip
+    #: Headers of those that speak for somebody else.
+    FORWARDED = ('HTTP_FORWARDED', 'HTTP_X_FORWARDED_FOR')
+
+    def __init__(self, app: Any, conf: Any) -> None:
+        self._app = app
+        self._path = conf.metrics.path
+        try:
+            self._networks = [ipaddress.ip_network(text.strip()) for text in conf.metrics.api_clients]
+        except ValueError as error:
+            raise errors.ConfigurationError('[metrics] api_clients: %s.' % error) from error
+        self._directory = telemetry.prepare(conf.metrics.directory)
+        telemetry.start(self._directory, telemetry.API)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ.get('PATH_INFO', '')
+        if path == self._path and environ['REQUEST_METHOD'] == 'GET' and self._is_known(environ):
+            body, kind = telemetry.read(self._directory)
+            start_response('200 OK', [('Content-Type', kind), ('Content-Length', str(len(body)))])
+            return [body]
+        begin = time.monotonic()
+        route = self._route(path)
+        method = environ['REQUEST_METHOD'] if environ['REQUEST_METHOD'] in METHODS else 'other'
+
+        def note(status: str, *args: Any) -> Any:
+            telemetry.count(telemetry.API_REQUESTS, method=method, route=route, status=status[:3])
+            telemetry.observe(telemetry.API_SECONDS, time.monotonic() - begin, route=route)
+            return start_response(status, *args)
+
+        return self._app(environ, note)
+
+    def _is_known(self, environ: dict[str, Any]) -> bool:
+        if any(name in environ for name in self.FORWARDED):
+            return False
+        try:
+            address = ipaddress.ip_address(environ.get('REMOTE_ADDR', ''))
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
+
+    def _route(self, path: str) -> str:
+        segments = path.split('/')[1:3]
+        if segments[0] not in ('', 'v1', 'v2') or len(segments) == 2 and segments[1] not in self.ROUTES:
+            return 'other'
+        return '/' + '/'.join(segments)
 
 
 class CleanPath:

@@ -37,6 +37,8 @@ from oslo_service import service
 
 from cloudkitty import errors
 from cloudkitty import service as cloudkitty_service
+from cloudkitty import telemetry
+from cloudkitty.processor import endpoint
 from cloudkitty.processor import service as processor_service
 
 LOG = log.getLogger(__name__)
@@ -69,15 +71,31 @@ def main() -> int:
             is_checked=is_checked,
         )
         services.append((made, count))
-    if NATIVE:
-        run_native(conf, services)
-    else:
-        run_green(conf, services)
+    if not conf.metrics.enabled:
+        run(conf, services)
+        return 0
+    parent = os.getpid()
+    directory = endpoint.make_directory()
+    try:
+        # What is forked counts into it, too.
+        telemetry.start(directory, telemetry.PROCESSOR)
+        run(conf, [*services, (processor_service.make_endpoint(conf, directory), 1)])
+    finally:
+        if os.getpid() == parent:
+            endpoint.remove(directory)
     return 0
 
 
 #: Services and how many children each has.
-Services = list[tuple[processor_service.RatingService, int]]
+Services = list[tuple[processor_service.RatingService | endpoint.Endpoint, int]]
+
+
+def run(conf: cfg.ConfigOpts, services: Services) -> None:
+    """Start the children and wait for them."""
+    if NATIVE:
+        run_native(conf, services)
+    else:
+        run_green(conf, services)
 
 
 def run_green(conf: cfg.ConfigOpts, services: Services) -> None:
@@ -109,7 +127,7 @@ class NativeWorker(cotyledon.Service):
 
     name = 'rating'
 
-    def __init__(self, worker_id: Any, made: processor_service.RatingService) -> None:
+    def __init__(self, worker_id: Any, made: processor_service.RatingService | endpoint.Endpoint) -> None:
         super().__init__(worker_id)
         self._made = made
 
@@ -127,7 +145,13 @@ class NativeReprocessor(NativeWorker):
     name = 'reprocessing'
 
 
-NATIVE_WORKERS = {cls.name: cls for cls in (NativeWorker, NativeReprocessor)}
+class NativeEndpoint(NativeWorker):
+    """The same for what answers Prometheus."""
+
+    name = 'metrics'
+
+
+NATIVE_WORKERS = {cls.name: cls for cls in (NativeWorker, NativeReprocessor, NativeEndpoint)}
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from cloudkitty.conf import fetcher_source
 from cloudkitty.conf import orchestrator
 from cloudkitty.conf import pyscripts
 from cloudkitty.conf import storage
+from cloudkitty.conf import telemetry
 
 GROUPS = (
     default,
@@ -23,6 +24,7 @@ GROUPS = (
     orchestrator,
     pyscripts,
     storage,
+    telemetry,
 )
 
 zone = collect.zone

@@ -132,6 +132,12 @@ def count_due(database: engine.Database, now: int) -> int:
         return session.scalar(query) or 0
 
 
+def count_all(database: engine.Database) -> int:
+    """Return how many open troubles there are."""
+    with database.reader() as session:
+        return session.scalar(sqlalchemy.select(sqlalchemy.func.count()).select_from(CoverageFailure)) or 0
+
+
 def write_failures(session: orm.Session, guards: Mapping[str, int], failures: Iterable[coverage.Failure]) -> None:
     """Write open troubles, each in the place of the one that its cell has."""
     statements.upsert(

@@ -19,6 +19,7 @@ import sqlalchemy
 from sqlalchemy import orm
 
 from cloudkitty import errors
+from cloudkitty import telemetry
 from cloudkitty.db import types
 
 LOG = log.getLogger(__name__)
@@ -149,6 +150,7 @@ class Database:
                 if attempt == attempts or is_unknown or not is_repeatable(error):
                     raise
                 LOG.debug('Repeating a transaction (attempt %d): %s', attempt, type(error).__name__)
+                telemetry.count(telemetry.REPEATED)
                 time.sleep(random.uniform(0, min(0.05 * 2**attempt, 2)))
         raise AssertionError('unreachable')
 

@@ -11,6 +11,7 @@ from oslo_log import log
 import sqlalchemy
 
 from cloudkitty import errors
+from cloudkitty import telemetry
 from cloudkitty.db import engine
 from cloudkitty.processor import partition
 
@@ -25,6 +26,8 @@ class Loop(abc.ABC):
     :param chore: called between passes, now and then.
     """
 
+    #: What it does, among the figures that are counted.
+    work: str
     #: Seconds after a pass or a batch that failed altogether; doubled each time, up to the longest.
     FIRST_PAUSE = 5
     LONGEST_PAUSE = 60
@@ -70,6 +73,7 @@ class Loop(abc.ABC):
                     # The last resort: the processor lives on.
                     problem = error
                 if problem is not None:
+                    telemetry.count(telemetry.FAILED_PASSES, work=self.work)
                     wait = min(self.FIRST_PAUSE * 2**failed, self.LONGEST_PAUSE)
                     failed = min(failed + 1, 10)
                     self._log_failure(problem, wait)

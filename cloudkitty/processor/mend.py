@@ -24,6 +24,7 @@ from cloudkitty import series
 from cloudkitty import usage
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
+from cloudkitty.processor import figures
 from cloudkitty.processor import pipeline
 from cloudkitty.storage import base as storage_base
 
@@ -323,23 +324,23 @@ class Mender:
         if not touched:
             return 0
         columns = keep(rated.columns, lambda cell: cell in verdict.runs)
-        result = self._storage.commit(
-            storage_base.Commit(
-                self._length,
-                [
-                    storage_base.Change(states[scope_id], batch.begin, batch.end, moves_clock=False)
-                    for scope_id in sorted(touched)
-                ],
-                columns,
-                coverage.join(list(verdict.runs.values())),
-                [failure for failure in failures if failure.scope_id in touched],
-                {cell: count for cell, count in rated.skipped.items() if cell in verdict.runs},
-                replace=True,
-                cause='repair',
-                now=period.to_epoch(self._clock()),
-            )
+        commit = storage_base.Commit(
+            self._length,
+            [
+                storage_base.Change(states[scope_id], batch.begin, batch.end, moves_clock=False)
+                for scope_id in sorted(touched)
+            ],
+            columns,
+            coverage.join(list(verdict.runs.values())),
+            [failure for failure in failures if failure.scope_id in touched],
+            {cell: count for cell, count in rated.skipped.items() if cell in verdict.runs},
+            replace=True,
+            cause='repair',
+            now=period.to_epoch(self._clock()),
         )
+        result = self._storage.commit(commit)
         points = sum(len(item.begins) for item in columns if item.series.scope_id in result.committed)
+        figures.committed(figures.REPAIR, commit, result, points)
         LOG.info(
             '%s to %s: repaired %d points of %d scopes',
             period.from_epoch(batch.begin),

@@ -14,10 +14,12 @@ from oslo_log import log
 from cloudkitty import coverage
 from cloudkitty import metric
 from cloudkitty import period
+from cloudkitty import telemetry
 from cloudkitty import usage
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.processor import churn
+from cloudkitty.processor import figures
 from cloudkitty.processor import planner
 from cloudkitty.storage import base as storage_base
 
@@ -302,8 +304,12 @@ class Pipeline:
     def run(self, work: planner.Work, known: Mapping[Cell, coverage.Failure]) -> Outcome:
         """Rate *work*, or the part of it that the collector gets to; *known* are the open troubles of its scopes."""
         asked = {state.scope.id: state for state in work.states}
-        found = self._collector.collect(usage.Batch(tuple(asked), self._metrics, work.begin, self._length, work.count))
+        with telemetry.timed(telemetry.STAGES, stage='collect'):
+            found = self._collector.collect(
+                usage.Batch(tuple(asked), self._metrics, work.begin, self._length, work.count)
+            )
         batch = found.batch
+        figures.collected(batch)
         states = {scope_id: asked[scope_id] for scope_id in batch.scope_ids}
         now = period.to_epoch(self._clock())
         self._causes.warn(found.troubles)
@@ -316,21 +322,25 @@ class Pipeline:
         result = storage_base.CommitResult(frozenset(), frozenset())
         points = 0
         if moving:
-            rated = self._chains.get().price(cut(found, ends), self._pause)
+            chain = self._chains.get()
+            with telemetry.timed(telemetry.STAGES, stage='price'):
+                rated = chain.price(cut(found, ends), self._pause)
+            telemetry.note(telemetry.RULES, chain.revision)
             self._churn.look(rated.columns)
             failures = failures_of(rated.troubles, known, self._patience, self._length, now)
-            result = self._storage.commit(
-                storage_base.Commit(
-                    self._length,
-                    [storage_base.Change(states[scope_id], *window) for scope_id, window in moving.items()],
-                    rated.columns,
-                    coverage_of(rated, self._types, moving, self._length),
-                    [*failures, *(failure for failure in waiting if failure.scope_id in moving)],
-                    rated.skipped,
-                    now=now,
-                )
+            commit = storage_base.Commit(
+                self._length,
+                [storage_base.Change(states[scope_id], *window) for scope_id, window in moving.items()],
+                rated.columns,
+                coverage_of(rated, self._types, moving, self._length),
+                [*failures, *(failure for failure in waiting if failure.scope_id in moving)],
+                rated.skipped,
+                now=now,
             )
+            with telemetry.timed(telemetry.STAGES, stage='commit'):
+                result = self._storage.commit(commit)
             points = sum(len(item.begins) for item in rated.columns if item.series.scope_id in result.committed)
+            figures.committed(figures.RATING, commit, result, points)
             LOG.info(
                 '%s to %s: rated %d points of %d scopes%s',
                 period.from_epoch(batch.begin),
@@ -340,6 +350,7 @@ class Pipeline:
                 ', %d scopes were changed by somebody else meanwhile' % len(result.dropped) if result.dropped else '',
             )
         held = frozenset(states) - frozenset(moving)
+        telemetry.count(telemetry.HELD, len(holds))
         ledger.note_failures(self._database, [failure for failure in waiting if failure.scope_id in held])
         return Outcome(result.committed, result.dropped, held, frozenset(asked) - frozenset(states), points)
 

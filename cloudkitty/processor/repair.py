@@ -20,6 +20,7 @@ from cloudkitty import scope
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
+from cloudkitty.processor import figures
 from cloudkitty.processor import mend
 from cloudkitty.processor import pipeline
 from cloudkitty.rating import chain
@@ -304,7 +305,9 @@ class Repair:
                 for scope_id, state in fresh.items()
                 if scope_id in owners
             ]
-            result = self._storage.commit(storage_base.Commit(self._length, changes, [], coverage.join(runs)))
+            commit = storage_base.Commit(self._length, changes, [], coverage.join(runs))
+            result = self._storage.commit(commit)
+            figures.committed(figures.REPAIR, commit, result, 0)
             if result.committed:
                 LOG.error(
                     '%s to %s: metrics %s of %d scopes are lost: the source did not give them in time',

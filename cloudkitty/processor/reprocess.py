@@ -25,6 +25,7 @@ from cloudkitty import usage
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import reprocessings
+from cloudkitty.processor import figures
 from cloudkitty.processor import mend
 from cloudkitty.processor import pipeline
 from cloudkitty.storage import base as storage_base
@@ -289,25 +290,25 @@ class Line:
         written = {(run.scope_id, run.metric, run.begin) for run in runs}
         columns = mend.keep(rated.columns, lambda cell: cell in written)
         failures = self._failures(batch, rated, runs, now)
-        result = self._storage.commit(
-            storage_base.Commit(
-                self._length,
-                [
-                    storage_base.Change(states[scope_id], batch.begin, step.end, moves_clock=False)
-                    for scope_id, step in moving.items()
-                ],
-                columns,
-                coverage.join(runs),
-                failures,
-                {cell: count for cell, count in rated.skipped.items() if cell in written},
-                replace=True,
-                cause='%s: %s' % ('reprocessing' if job.recollect else 're-rating', job.tasks[0].reason),
-                who=job.tasks[0].actor,
-                now=now,
-                steps={scope_id: self._progress(tasks[scope_id], step, now) for scope_id, step in moving.items()},
-            )
+        commit = storage_base.Commit(
+            self._length,
+            [
+                storage_base.Change(states[scope_id], batch.begin, step.end, moves_clock=False)
+                for scope_id, step in moving.items()
+            ],
+            columns,
+            coverage.join(runs),
+            failures,
+            {cell: count for cell, count in rated.skipped.items() if cell in written},
+            replace=True,
+            cause='%s: %s' % ('reprocessing' if job.recollect else 're-rating', job.tasks[0].reason),
+            who=job.tasks[0].actor,
+            now=now,
+            steps={scope_id: self._progress(tasks[scope_id], step, now) for scope_id, step in moving.items()},
         )
+        result = self._storage.commit(commit)
         points = sum(len(item.begins) for item in columns if item.series.scope_id in result.committed)
+        figures.committed(figures.REPROCESSING, commit, result, points)
         self._log(batch, points, result, tasks, moving)
         return pipeline.Outcome(result.committed, result.dropped, held, left, points)
 

@@ -22,6 +22,7 @@ from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import reprocessings
 from cloudkitty.db import scopes
+from cloudkitty.processor import figures
 from cloudkitty.processor import loop
 from cloudkitty.processor import mend
 from cloudkitty.processor import partition
@@ -69,6 +70,7 @@ class Reprocessor(loop.Loop):
     :param check: called before the first pass until it raises nothing: what has to be known before anything is rated.
     """
 
+    work = figures.REPROCESSING
     #: Seconds between two looks for tasks.
     POLL = 10
     #: Seconds for which live rating has a scope to itself after a step, if a period of it is due.

@@ -32,6 +32,7 @@ from cloudkitty.db import engine
 from cloudkitty.db import history
 from cloudkitty.db import scopes
 from cloudkitty.db import seen_rules
+from cloudkitty.processor import endpoint
 from cloudkitty.processor import loop
 from cloudkitty.processor import mend
 from cloudkitty.processor import partition
@@ -178,6 +179,12 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
 def _make_chore(conf, store, clock) -> tidy.Tidy:
     days = conf.storage.history_days
     return tidy.Tidy(store, None if days is None else days * period.DAY, clock)
+
+
+def make_endpoint(conf, directory: str) -> endpoint.Endpoint:
+    """Return what answers Prometheus; *directory* is where the children keep their figures."""
+    schedule = planner.Schedule(conf.collect.period, conf.collect.wait_periods)
+    return endpoint.Endpoint(conf, directory, _identity(conf), schedule, now)
 
 
 def make_reprocessor(conf, database, metrics, executor, clock=now, share=None, pause=None, check=None):

@@ -14,9 +14,11 @@ from cloudkitty import coverage
 from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import scope
+from cloudkitty import telemetry
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
+from cloudkitty.processor import figures
 from cloudkitty.processor import loop
 from cloudkitty.processor import partition
 from cloudkitty.processor import pipeline
@@ -52,6 +54,7 @@ class Worker(loop.Loop):
     :param longest_id: characters of a scope's id that the storage has room for.
     """
 
+    work = figures.RATING
     #: Seconds between two passes at most.
     LONGEST_SLEEP = 600
     #: Seconds between two looks at scopes that are due, but are somebody else's now.
@@ -142,6 +145,12 @@ class Worker(loop.Loop):
             scopes.ensure(self._database, fitting, self._identity, first, self._schedule.length)
             scopes.mark_listed(self._database, self._listed, self._identity, self._listed_at)
             states = scopes.list_states(self._database, self._identity)
+            if states and not self._listed:
+                LOG.warning(
+                    'The list of scopes is empty, where there were %d before: nothing is rated of them beyond now. '
+                    'Look at the fetcher, and at what its user may see.',
+                    sum(state.active for state in states),
+                )
             if not self._is_started:
                 self._mender.follow_length(state for state in states if self._fits(state.scope.id))
                 self._is_started = True
@@ -183,6 +192,8 @@ class Worker(loop.Loop):
             self._listed = sorted(filter(is_scope_id, found))
             self._listed_at = now
             self._is_noted = False
+            telemetry.note(telemetry.LISTED, len(self._listed))
+            telemetry.note(telemetry.LISTED_AT, period.to_epoch(now))
         except Exception as error:
             # A plugin, and whatever it talks to: what we know already goes on.
             self._asked = (period.to_epoch(now), self.LONGEST_PAUSE)

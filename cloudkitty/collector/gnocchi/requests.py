@@ -18,6 +18,7 @@ from keystoneauth1 import exceptions
 import requests
 
 from cloudkitty import errors
+from cloudkitty import telemetry
 from cloudkitty.collector.gnocchi import gate
 
 LOG = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ ACCEPT = 'application/json'
 #: Requests of one call: the first, and what follows an answer that nothing explains.
 ATTEMPTS = 3
 PAUSE = 0.3
+#: The name of this source among the figures that are counted.
+SOURCE = 'gnocchi'
 CHUNK = 1 << 16
 
 
@@ -198,6 +201,7 @@ class Client:
         seconds: float,
     ) -> tuple[requests.Response, bytes]:
         own = Deadline(seconds)
+        begin = time.monotonic()
         try:
             answer = self._adapter.request(
                 path,
@@ -214,11 +218,15 @@ class Client:
             with answer:
                 content = _read(answer, own)
         except (exceptions.ConnectTimeout, requests.exceptions.Timeout, TimeoutError) as error:
+            telemetry.count(telemetry.REQUESTS, source=SOURCE, status='timeout')
             raise RequestFailed(Refusal.TOO_BIG, 'Gnocchi: no answer within %d s.' % seconds) from error
         except (exceptions.ClientException, requests.exceptions.RequestException, OSError) as error:
             self._gate.note_failing()
+            telemetry.count(telemetry.REQUESTS, source=SOURCE, status='unreachable')
             # The error's own text may hold whatever a proxy or an auth plugin put there.
             raise RequestFailed(Refusal.AWAY, 'Gnocchi cannot be reached: %s.' % type(error).__name__) from error
+        telemetry.count(telemetry.REQUESTS, source=SOURCE, status=str(answer.status_code))
+        telemetry.observe(telemetry.ANSWERS, time.monotonic() - begin, source=SOURCE)
         if answer.status_code in (429, 502, 503):
             self._gate.note_failing(_wait_of(answer))
         else:
