@@ -31,4 +31,4 @@ def from_options(conf: Any, group: str) -> adapter.Adapter:
 
 def basic_auth(user: str, endpoint: str) -> http_basic.HTTPBasicAuth:
     """Return the authentication of a Gnocchi in basic mode: it looks at the user's name only."""
-    return http_basic.HTTPBasicAuth(endpoint=endpoint.rstrip('/'), username=user, password='')
+    return http_basic.HTTPBasicAuth(endpoint=endpoint.rstrip('/'), username=user, password='')  # nosec B106

@@ -5,7 +5,11 @@ from oslo_config import cfg
 
 GROUP = 'api'
 OPTS = [
-    cfg.HostAddressOpt('host_ip', default='0.0.0.0', help='Address that cloudkitty-api listens on by itself.'),
+    cfg.HostAddressOpt(
+        'host_ip',
+        default='0.0.0.0',  # nosec B104
+        help='Address that cloudkitty-api listens on by itself.',
+    ),
     cfg.PortOpt('port', default=8889, help='Port that cloudkitty-api listens on by itself.'),
     cfg.IntOpt(
         'max_body_size',

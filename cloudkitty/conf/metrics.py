@@ -151,7 +151,7 @@ def read(path: str) -> Any:
     """
     try:
         with open(path, encoding='utf-8') as stream:
-            return yaml.load(stream, _Loader) or {}
+            return yaml.load(stream, _Loader) or {}  # nosec B506
     except OSError as error:
         raise errors.ConfigurationError(
             'The metrics file %s cannot be read (%s). Copy etc/cloudkitty/metrics.yml there, or name another one by '

@@ -82,7 +82,7 @@ def _conflict(dialect: str, keys: Sequence[str], others: Sequence[str]) -> str:
     if not others:
         return 'ON CONFLICT DO NOTHING'
     update = ['%s = excluded.%s' % (name, name) for name in others]
-    return 'ON CONFLICT (%s) DO UPDATE SET %s' % (', '.join(keys), ', '.join(update))
+    return 'ON CONFLICT (%s) DO UPDATE SET %s' % (', '.join(keys), ', '.join(update))  # nosec B608
 
 
 def _written(rows: Sequence[Row], dialect: str, quote: Callable[[str], str]) -> Iterator[str]:
@@ -178,7 +178,7 @@ def _copy(
     cursor.copy_expert('COPY %s (%s) FROM STDIN' % (new, ', '.join(columns)), text)
     cursor.close()
     connection.exec_driver_sql(
-        insert % 'SELECT %s FROM %s ORDER BY %s' % (', '.join(columns), new, ', '.join(keys)),
+        insert % 'SELECT %s FROM %s ORDER BY %s' % (', '.join(columns), new, ', '.join(keys)),  # nosec B608
         execution_options={'no_parameters': True},
     )
     connection.exec_driver_sql('DROP TABLE %s' % new)

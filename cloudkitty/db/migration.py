@@ -153,10 +153,10 @@ def _repair_sequences(database: engine.Database) -> None:
     with database.writer() as session:
         for table in ('cloudkitty_storage_states', 'storage_scope_reprocessing_schedule'):
             sequence = session.scalar(sqlalchemy.text("SELECT pg_get_serial_sequence('%s', 'id')" % table))
-            highest = session.scalar(sqlalchemy.text('SELECT max(id) FROM %s' % table))
+            highest = session.scalar(sqlalchemy.text('SELECT max(id) FROM %s' % table))  # nosec B608
             if sequence and highest:
                 # A sequence that nobody has used gives its last value next.
-                query = 'SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM %s' % sequence
+                query = 'SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM %s' % sequence  # nosec B608
                 last = session.scalar(sqlalchemy.text(query))
                 if last is not None and last < highest:
                     session.execute(sqlalchemy.text("SELECT setval('%s', %d)" % (sequence, highest)))

@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
         head = wire.recv(LENGTH.size, socket.MSG_WAITALL)
         if len(head) < LENGTH.size:
             return
-        request = pickle.loads(receive(wire, LENGTH.unpack(head)[0]))
+        request = pickle.loads(receive(wire, LENGTH.unpack(head)[0]))  # nosec B301
         for key, source in request['sources'].items():
             codes[key] = source
         for task in request['tasks']:
@@ -201,7 +201,7 @@ class Frame:
         names = {
             'data': {'period': {'begin': self._period[0], 'end': self._period[1]}, 'usage': usage},
         }
-        exec(code, names)
+        exec(code, names)  # nosec B102
         self._read(names.get('data'), origins)
 
     def _read(self, data: Any, origins: dict[int, Any]) -> None:
@@ -349,7 +349,7 @@ def evaluate(
             'metadata': copy(metadata),
         }
         try:
-            result.append(bool(eval(code, {'datapoint': point})))  # noqa: S307
+            result.append(bool(eval(code, {'datapoint': point})))  # noqa: S307  # nosec B307
         except Exception as error:
             result.append(describe(error))
     return result

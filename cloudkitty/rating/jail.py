@@ -284,7 +284,7 @@ class _Child:
         }
         environment = {name: os.environ[name] for name in (*_ENVIRONMENT, *limits.environment) if name in os.environ}
         try:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # nosec B603
                 [_python(), '-I', _CHILD, json.dumps(setup)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
