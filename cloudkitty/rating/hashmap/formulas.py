@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The price as a function of the quantity: a straight line between the levels of the service's thresholds.
 
-What rules look at are classes of values, not values: the text if a mapping has it, and which thresholds of the field it
-reaches. A group of rules looks at some fields only; what it comes to is worked out once for each combination of their
-classes, and only for quantities that come. So another combination of known classes costs a sum, however many rules
-there are.
+A line is worked out once for each combination of classes, whatever the scope and the instant, from the rules that match
+and no others: so another combination costs a sum, however many rules there are.
 """
 
 import bisect
@@ -12,23 +10,13 @@ from collections.abc import Callable
 from collections.abc import Sequence
 import dataclasses
 from decimal import Decimal
-import itertools
-import operator
 from typing import Any
 
+from cloudkitty.rating.hashmap import classes
 from cloudkitty.rating.hashmap import pricing
 
-#: How many formulas a layer keeps, parts of them a group, and classes of values a field.
+#: How many lines a service keeps.
 CACHE = 20000
-
-#: In place of the value of an attribute that is not there.
-MISSING: Any = object()
-
-#: The class of what no rule looks at.
-_NOTHING = 0
-
-#: Factor and constant; None: no rule takes part.
-_Coefficients = tuple[Decimal, Decimal] | None
 
 
 class Line:
@@ -58,56 +46,6 @@ class Line:
         return [quantity * factor for quantity in quantities]
 
 
-class _Part:
-    """What one group comes to for one combination of classes.
-
-    :ivar fixed: where no quantity makes a difference.
-    """
-
-    __slots__ = ('has_levels', 'fixed', '_flat', '_rate', '_is_matched', '_kept', '_by_level', '_found')
-
-    def __init__(
-        self,
-        flat: Decimal,
-        rate: Decimal,
-        is_matched: bool,
-        kept: pricing.Threshold | None,
-        by_level: Sequence[pricing.Threshold | None],
-    ) -> None:
-        """Set up the part.
-
-        :param flat, rate: the largest flat cost and the product of the rates of its mappings.
-        :param is_matched: whether it has any.
-        :param kept: the threshold of a field that holds.
-        :param by_level: the threshold of the service that holds up to each level; empty: there is none.
-        """
-        self._flat = flat
-        self._rate = rate
-        self._is_matched = is_matched
-        self._kept = kept
-        self._by_level = by_level
-        self.has_levels = bool(by_level)
-        self.fixed = None if by_level else self._work_out(None)
-        if by_level:
-            self._found: dict[int, _Coefficients] = {}
-
-    def at(self, index: int) -> _Coefficients:
-        """Return what it comes to from level *index* - 1 up to level *index*."""
-        found = self._found.get(index, MISSING)
-        if found is MISSING:
-            found = self._found[index] = self._work_out(self._by_level[index])
-        return found  # type: ignore[no-any-return]
-
-    def _work_out(self, threshold: pricing.Threshold | None) -> _Coefficients:
-        kept = self._kept
-        # A tie goes to the service.
-        if threshold is None or (kept is not None and kept.level > threshold.level):
-            if kept is None and not self._is_matched:
-                return None
-            return pricing.combine(self._flat, self._rate, kept, True)
-        return pricing.combine(self._flat, self._rate, threshold, False)
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Stretch:
     """The lines of a formula over some levels, at hand for columns that cross them."""
@@ -124,11 +62,20 @@ class _Stretch:
 class Formula:
     """The price of a combination of classes as a function of the quantity."""
 
-    __slots__ = ('levels', '_parts', '_lines', '_stretch')
+    __slots__ = ('levels', '_head', '_classes', '_find', '_lines', '_stretch')
 
-    def __init__(self, levels: tuple[Decimal, ...], parts: Sequence[_Part]) -> None:
-        self.levels = levels
-        self._parts = parts
+    def __init__(
+        self, head: classes.Head, of: tuple[classes.Class, ...], find: Callable[[tuple[classes.Class, ...]], Line]
+    ) -> None:
+        """Set up the formula.
+
+        :param of: the classes of the values.
+        :param find: gives the line of a class of *head* and those.
+        """
+        self.levels = head.levels
+        self._head = head
+        self._classes = of
+        self._find = find
         self._lines: dict[int, Line] = {}
         self._stretch: _Stretch | None = None
 
@@ -138,19 +85,7 @@ class Formula:
         return self._lines.get(index) or self._make_line(index)
 
     def _make_line(self, index: int) -> Line:
-        factor = constant = pricing.ZERO
-        is_matched = False
-        for part in self._parts:
-            found = part.at(index) if part.has_levels else part.fixed
-            if found is not None:
-                more, fixed = found
-                factor = pricing.EXACT.add(factor, more) if is_matched else more
-                is_matched = True
-                if fixed:
-                    constant = pricing.EXACT.add(constant, fixed)
-        line = self._lines[index] = Line(
-            pricing.shorten(factor), pricing.shorten(constant) if constant else pricing.ZERO, is_matched
-        )
+        line = self._lines[index] = self._find((self._head.classes[index] or self._head.make(index), *self._classes))
         return line
 
     def apply(self, quantities: Sequence[Decimal]) -> tuple[list[Decimal], bool | list[bool]]:
@@ -159,11 +94,6 @@ class Formula:
         Prices are unrounded but for the caller's decimal context.
         """
         levels = self.levels
-        if len(quantities) == 1:
-            (quantity,) = quantities
-            line = self.line(quantity)
-            price = quantity * line.factor + line.constant if line.factor else line.constant
-            return [price], line.is_matched
         if not levels or not quantities:
             line = self.line(pricing.ZERO)
             return line.apply(quantities), line.is_matched
@@ -214,169 +144,72 @@ class Formula:
         return stretch
 
 
-class Classes:
-    """The classes of the values of a field; one of them is a number.
-
-    :ivar known: the class of values that came before: of texts, and of others by their type and text. 1, 1.0 and True
-        are equal keys but three texts, and True is a number that its text is not.
-    """
-
-    __slots__ = ('name', 'known', '_field', '_levels', '_parse', '_numbers', '_attributes', '_free')
-
-    def __init__(self, field: pricing.FieldLayer, parse: Callable[[str, object], Decimal | None]) -> None:
-        """Set up the classes.
-
-        :param parse: (name of the field, value) to the number that thresholds compare.
-        """
-        self.name = field.name
-        self.known: dict[Any, int] = {}
-        self._field = field
-        self._levels = sorted({threshold.level for threshold in field.thresholds})
-        self._parse = parse
-        self._numbers: dict[tuple[str | None, int], int] = {(None, 0): _NOTHING}
-        self._attributes: dict[int, pricing.Attribute] = {}
-        self._free = itertools.count(_NOTHING + 1)
-
-    def classify(self, value: Any) -> int:
-        """Return the class of *value*, which may be :data:`MISSING`."""
-        if value is MISSING:
-            return _NOTHING
-        text = value if value.__class__ is str else str(value)
-        if not self._levels:
-            if text not in self._field.mappings:
-                return _NOTHING
-            found = self.known.get(text)
-            if found is None:
-                found = self.known[text] = self._number_of(text, 0, None)
-            return found
-        key = text if value.__class__ is str else (value.__class__, text)
-        found = self.known.get(key)
-        if found is None:
-            number = self._parse(self.name, value)
-            reached = 0 if number is None else bisect.bisect_right(self._levels, number)
-            if len(self.known) >= CACHE:
-                self.known.clear()
-            found = self.known[key] = self._number_of(text, reached, number)
-        return found
-
-    def _number_of(self, text: str, reached: int, number: Decimal | None) -> int:
-        key = (text if text in self._field.mappings else None, reached)
-        found = self._numbers.get(key)
-        if found is None:
-            # Of threads that come at once each takes a number of its own, and one of them is kept.
-            mine = next(self._free)
-            self._attributes[mine] = pricing.Attribute(text, number)
-            found = self._numbers.setdefault(key, mine)
-        return found
-
-    def attribute(self, number: int) -> pricing.Attribute | None:
-        """Return an attribute of class *number*; None: of the class of what no rule looks at."""
-        return self._attributes.get(number)
-
-
-class _Group:
-    """The rules of one group in a layer, and their parts by the classes of the fields that they look at.
-
-    :ivar key: gives what of a key of the layer is the key of the group.
-    """
-
-    __slots__ = ('name', 'key', 'parts', '_mappings', '_by_level', '_fields')
-
-    def __init__(
-        self,
-        name: str,
-        layer: pricing.Layer,
-        classes: Sequence[Classes],
-        fields: Sequence[int],
-        reached: Sequence[Decimal],
-    ) -> None:
-        """Set up the group.
-
-        :param fields: the places of those that it looks at.
-        :param reached: the levels of the layer, all thresholds lying above the first.
-        """
-        self.name = name
-        self.key: Callable[[Sequence[int]], Any] = operator.itemgetter(*fields) if fields else _nothing
-        self.parts: dict[Any, _Part] = {}
-        self._mappings = [mapping for mapping in layer.mappings if mapping.group == name]
-        mine = [threshold for threshold in reversed(layer.thresholds) if threshold.group == name]
-        levels = [threshold.level for threshold in mine]
-        self._by_level = [_at(levels, mine, level) for level in reached] if mine else []
-        self._fields = []
-        for index in fields:
-            mine = [threshold for threshold in reversed(layer.fields[index].thresholds) if threshold.group == name]
-            levels = [threshold.level for threshold in mine]
-            self._fields.append((classes[index], layer.fields[index].mappings, levels, mine))
-
-    def make_part(self, key: Any) -> _Part:
-        flat, rate, is_matched = pricing.ZERO, pricing.ONE, False
-        mappings = self._mappings
-        kept: pricing.Threshold | None = None
-        numbers = (key,) if len(self._fields) == 1 else key
-        for (classes, by_value, levels, thresholds), number in zip(self._fields, numbers, strict=True):
-            attribute = classes.attribute(number)
-            if attribute is None:
-                continue
-            mappings = [*mappings, *[rule for rule in by_value.get(attribute.text, ()) if rule.group == self.name]]
-            if levels and attribute.number is not None:
-                found = _at(levels, thresholds, attribute.number)
-                # Of equal levels that of the first field.
-                if found is not None and (kept is None or found.level > kept.level):
-                    kept = found
-        for mapping in mappings:
-            is_matched = True
-            if mapping.kind is pricing.Kind.FLAT:
-                flat = max(flat, mapping.cost)
-            else:
-                rate = pricing.EXACT.multiply(rate, mapping.cost)
-        if len(self.parts) >= CACHE:
-            self.parts.clear()
-        part = self.parts[key] = _Part(flat, rate, is_matched, kept, self._by_level)
-        return part
-
-
-def _at(
-    levels: Sequence[Decimal], thresholds: Sequence[pricing.Threshold], number: Decimal
-) -> pricing.Threshold | None:
-    """Return the highest of *thresholds*, whose *levels* ascend, that *number* reaches."""
-    place = bisect.bisect_right(levels, number)
-    return thresholds[place - 1] if place else None
-
-
-def _nothing(key: Sequence[int]) -> tuple[()]:
-    return ()
-
-
 class Formulas:
-    """The formulas of a layer, made as they are needed.
+    """The lines and formulas of a service, made as they are needed.
 
-    :ivar classes: of the fields of the layer, in their order.
-    :ivar found: formulas by the classes of values.
+    :ivar lines: by the class of the quantity and those of the values.
+    :ivar formulas: by the head and the classes of the values.
     """
 
-    __slots__ = ('classes', 'found', '_levels', '_groups')
+    __slots__ = ('lines', 'formulas')
 
-    def __init__(self, layer: pricing.Layer, parse: Callable[[str, object], Decimal | None]) -> None:
-        """Set up the formulas; *parse* as for :class:`Classes`."""
-        self.classes = tuple(Classes(field, parse) for field in layer.fields)
-        self.found: dict[tuple[int, ...], Formula] = {}
-        self._levels = tuple(sorted({threshold.level for threshold in layer.thresholds}))
-        fields: dict[str, list[int]] = {mapping.group: [] for mapping in layer.mappings}
-        fields.update({threshold.group: [] for threshold in layer.thresholds})
-        for index, field in enumerate(layer.fields):
-            names = {mapping.group for found in field.mappings.values() for mapping in found}
-            for name in names.union([threshold.group for threshold in field.thresholds]):
-                fields.setdefault(name, []).append(index)
-        reached = (pricing.BOTTOM, *self._levels)
-        self._groups = [_Group(name, layer, self.classes, places, reached) for name, places in fields.items()]
+    def __init__(self) -> None:
+        self.lines: dict[tuple[classes.Class, ...], Line] = {}
+        self.formulas: dict[tuple[Any, ...], Formula] = {}
 
-    def make(self, key: tuple[int, ...]) -> Formula:
-        """Make, keep and return the formula of values of the classes *key*."""
-        parts = []
-        for group in self._groups:
-            mine = group.key(key)
-            parts.append(group.parts.get(mine) or group.make_part(mine))
-        if len(self.found) >= CACHE:
-            self.found.clear()
-        formula = self.found[key] = Formula(self._levels, parts)
+    def forget(self) -> None:
+        """Forget all of them."""
+        self.lines.clear()
+        self.formulas.clear()
+
+    def make_formula(self, key: tuple[Any, ...]) -> Formula:
+        """Make, keep and return the formula of *key*."""
+        head, *of = key
+        formula = self.formulas[key] = Formula(head, tuple(of), self.find_line)
         return formula
+
+    def find_line(self, key: tuple[classes.Class, ...]) -> Line:
+        """Return the line of *key*."""
+        return self.lines.get(key) or self.make_line(key)
+
+    def make_line(self, key: tuple[classes.Class, ...]) -> Line:
+        """Make, keep and return the line of *key*."""
+        if len(self.lines) >= CACHE:
+            # Every formula has a line, so there are no more of those.
+            self.forget()
+        line = self.lines[key] = work_out(key)
+        return line
+
+
+def work_out(key: tuple[classes.Class, ...]) -> Line:
+    """Return the line of a quantity and values of the classes *key*, that of the quantity first."""
+    groups: dict[str, classes.Effect] = {}
+    for found in key:
+        for effect in found.effects:
+            before = groups.get(effect.group)
+            groups[effect.group] = effect if before is None else before.join(effect)
+    constant = pricing.ZERO
+    factors = []
+    reached = key[0].reached
+    is_matched = bool(groups or reached)
+    for group, threshold in reached:
+        effect = groups.get(group, _NONE)
+        kept = effect.kept
+        # A tie goes to the service.
+        if kept is not None and kept.level > threshold.level:
+            continue
+        groups.pop(group, None)
+        if threshold.kind is pricing.Kind.FLAT:
+            constant = pricing.EXACT.add(constant, threshold.cost)
+            factors.append(effect.base)
+        else:
+            factors.append(pricing.EXACT.multiply(effect.base, threshold.cost))
+    factors += [effect.factor for effect in groups.values()]
+    factor = pricing.ZERO
+    for more in factors:
+        factor = pricing.EXACT.add(factor, more) if factor else more
+    return Line(pricing.shorten(factor), pricing.shorten(constant) if constant else pricing.ZERO, is_matched)
+
+
+#: What no rule comes to.
+_NONE = classes.Effect('', pricing.ZERO, pricing.ONE, None)

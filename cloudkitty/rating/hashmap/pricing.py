@@ -198,11 +198,11 @@ def is_active(mapping: Mapping, begin: int) -> bool:
 
 
 def _in_order(rules: Sequence[Rule], scope_id: str | None) -> list[Rule]:
-    found = sorted([rule for rule in rules if rule.tenant is None], key=_ID)
-    return found + sorted([rule for rule in rules if rule.tenant == scope_id], key=_ID) if scope_id else found
+    found = sorted([rule for rule in rules if rule.tenant is None], key=BY_ID)
+    return found + sorted([rule for rule in rules if rule.tenant == scope_id], key=BY_ID) if scope_id else found
 
 
-_ID = operator.attrgetter('id')
+BY_ID = operator.attrgetter('id')
 
 
 def _one_a_level(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:

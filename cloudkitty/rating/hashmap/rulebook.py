@@ -1,18 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled rules of hashmap: they price whole columns, point by point the same, and can be written down.
 
-Nothing here is worked out twice: a view per service and tenant is split at the instants at which its rules change, and
-each distinct combination of the values that rules look at has its formula.
+Nothing here is worked out twice: what the rules make of each distinct combination of the values that they look at is
+kept, and scopes and instants for which the same rules hold have it in common.
 """
 
 import bisect
-from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 import dataclasses
 import datetime
-import decimal
 from decimal import Decimal
 import functools
 from typing import Any
@@ -22,9 +20,11 @@ from oslo_log import log
 from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty import series
+from cloudkitty.rating.hashmap import classes
 from cloudkitty.rating.hashmap import formulas
 from cloudkitty.rating.hashmap import pricing
 from cloudkitty.rating.hashmap import reasons
+from cloudkitty.rating.hashmap import views
 
 LOG = log.getLogger(__name__)
 
@@ -33,6 +33,9 @@ PART = 'hashmap service'
 
 #: How many begins' calendar words a book keeps.
 _CACHE = 20000
+
+#: How many layers a book keeps to explain prices from.
+_MOST_LAYERS = 100
 
 #: Prices not yet rounded, and whether a rule took part in each: one bool for all or one each.
 Added = tuple[list[Decimal], bool | list[bool]]
@@ -46,12 +49,11 @@ class RuleBook:
 
     def __init__(self, services: Iterable[pricing.Service], zone: datetime.tzinfo) -> None:
         self._services = {service.name: service for service in services}
-        #: By metric type and tenant; None as tenant: all others, None as view: not made yet.
-        self._views: dict[str, dict[str | None, _View | None]] = {
-            name: dict.fromkeys([None, *_tenants(service)]) for name, service in self._services.items()
-        }
+        #: Those that were asked for.
+        self._compiled: dict[str, views.Service] = {}
         self._zone = zone
         self._calendars: dict[int, dict[str, str]] = {}
+        self._layers: dict[tuple[str, str | None, int], pricing.Layer] = {}
         self._warned: set[tuple[str, str]] = set()
 
     def price(self, columns: series.Columns) -> Added | None:
@@ -61,49 +63,50 @@ class RuleBook:
         does not fit the tables.
         """
         of = columns.series
-        view = self._view(of.metric, of.scope_id)
-        if view is None:
+        service = self._compiled.get(of.metric) or self._compile(of.metric)
+        if service is None:
             return None
         begins, quantities = columns.begins, columns.quantities
         if not begins:
             return [], True
-        boundaries = view.boundaries
-        first = bisect.bisect_right(boundaries, begins[0])
-        if first == len(boundaries) or begins[-1] < boundaries[first]:
-            layer = view.layers[first] or view.make_layer(first)
-            if layer.has_calendar:
-                return self._price_dated(layer, of, begins, quantities)
-            return self._formula(layer, of.groupby, of.metadata).apply(quantities)
+        view = service.views.get(of.scope_id, service.common)
+        layer = view.latest
+        if begins[0] < layer.begin or layer.end <= begins[0]:
+            layer = view.at(begins[0])
+        if begins[-1] < layer.end:
+            return self._price_layer(layer, of, begins, quantities)
         prices: list[Decimal] = []
         matched: list[bool] = []
-        start = 0
-        while start < len(begins):
-            window = bisect.bisect_right(boundaries, begins[start])
-            stop = len(begins) if window == len(boundaries) else bisect.bisect_left(begins, boundaries[window], start)
-            part, is_matched = self._price_layer(
-                view.layers[window] or view.make_layer(window), of, begins[start:stop], quantities[start:stop]
-            )
+        start, count = 0, len(begins)
+        while start < count:
+            layer = view.at(begins[start])
+            stop = bisect.bisect_left(begins, layer.end, start)
+            part, is_matched = self._price_layer(layer, of, begins[start:stop], quantities[start:stop])
             prices += part
             matched += [is_matched] * (stop - start) if isinstance(is_matched, bool) else is_matched
             start = stop
         return prices, matched
 
     def _price_layer(
-        self, layer: '_CompiledLayer', of: series.Series, begins: Sequence[int], quantities: Sequence[Decimal]
+        self, layer: views.Layer, of: series.Series, begins: Sequence[int], quantities: Sequence[Decimal]
     ) -> Added:
         if layer.has_calendar:
             return self._price_dated(layer, of, begins, quantities)
-        return self._formula(layer, of.groupby, of.metadata).apply(quantities)
+        if len(quantities) == 1:
+            (quantity,) = quantities
+            line = _find_line(layer, of.groupby, of.metadata, quantity)
+            return [quantity * line.factor + line.constant if line.factor else line.constant], line.is_matched
+        return _find_formula(layer, of.groupby, of.metadata).apply(quantities)
 
     def _price_dated(
-        self, layer: '_CompiledLayer', of: series.Series, begins: Sequence[int], quantities: Sequence[Decimal]
+        self, layer: views.Layer, of: series.Series, begins: Sequence[int], quantities: Sequence[Decimal]
     ) -> Added:
         """Price points of a layer whose rules look at the calendar: their attributes change from day to day."""
         prices: list[Decimal] = []
         matched: list[bool] = []
         for begin, quantity in zip(begins, quantities, strict=True):
             groupby = {**of.groupby, **self._calendar(begin)}
-            line = self._formula(layer, groupby, of.metadata).line(quantity)
+            line = _find_line(layer, groupby, of.metadata, quantity)
             prices.append(quantity * line.factor + line.constant)
             matched.append(line.is_matched)
         return prices, matched
@@ -116,11 +119,10 @@ class RuleBook:
         :param begin: epoch second.
         :param desc: the attributes of the point, calendar ones included.
         """
-        view = self._view(metric, scope_id)
-        if view is None:
+        service = self._compiled.get(metric) or self._compile(metric)
+        if service is None:
             return amount.ZERO, False
-        layer = view.at(begin)
-        line = self._formula(layer, desc, {}).line(quantity)
+        line = _find_line(service.view(scope_id).at(begin), desc, {}, quantity)
         context = amount.CONTEXT
         return context.add(context.multiply(quantity, line.factor), line.constant), line.is_matched
 
@@ -128,74 +130,68 @@ class RuleBook:
         self, metric: str, scope_id: str | None, begin: int, quantity: Decimal, desc: Mapping[str, Any]
     ) -> list[pricing.GroupPrice]:
         """Return what each group adds to the price of a point and why; arguments as for :meth:`price_point`."""
-        view = self._view(metric, scope_id)
-        if view is None:
-            return []
-        layer = view.at(begin)
-        return pricing.explain(layer.layer, self._attributes(layer.layer, metric, desc), quantity)
+        layer = self._layer(metric, scope_id, begin)
+        return [] if layer is None else pricing.explain(layer, self._attributes(layer, metric, desc), quantity)
 
     def find_reasons(
         self, metric: str, scope_id: str | None, begin: int, quantity: Decimal, desc: Mapping[str, Any]
     ) -> list[reasons.Reason]:
         """Return the same as :meth:`explain` with every rule that matched, those that lost as well."""
-        view = self._view(metric, scope_id)
-        if view is None:
+        layer = self._layer(metric, scope_id, begin)
+        if layer is None:
             return []
-        layer = view.at(begin)
         service = self._services[metric]
         # Rules that lost may be of fields whose rules that hold are others.
         values = {field.name: desc[field.name] for field in service.fields if field.name in desc}
-        attributes = {name: pricing.Attribute(str(value), parse_number(value)) for name, value in values.items()}
-        return reasons.find(service, layer.layer, attributes, scope_id, begin, quantity)
+        attributes = {
+            name: pricing.Attribute(str(value), classes.parse_number(value)) for name, value in values.items()
+        }
+        return reasons.find(service, layer, attributes, scope_id, begin, quantity)
 
     def write(self) -> list[dict[str, Any]]:
         """Return the written form of each service, by name, ready for JSON; :func:`read` takes it back."""
         return [_write_service(self._services[name]) for name in sorted(self._services)]
 
-    def _view(self, metric: str, scope_id: str | None) -> '_View | None':
-        views = self._views.get(metric)
-        if views is None:
+    def _compile(self, metric: str) -> views.Service | None:
+        service = self._services.get(metric)
+        if service is None:
             return None
-        tenant = scope_id if scope_id in views else None
-        view = views[tenant]
-        if view is None:
-            view = views[tenant] = _View(self._services[metric], tenant, functools.partial(self._parse, metric))
-        return view
+        # Of threads that come at once each makes one, and one of them is kept.
+        return self._compiled.setdefault(metric, views.Service(service, functools.partial(self._warn, metric)))
 
-    def _formula(
-        self, layer: '_CompiledLayer', groupby: Mapping[str, Any], metadata: Mapping[str, Any]
-    ) -> formulas.Formula:
-        numbers = []
-        for classes in layer.classes:
-            name = classes.name
-            value = groupby[name] if name in groupby else metadata.get(name, formulas.MISSING)
-            number = classes.known.get(value) if value.__class__ is str else None
-            numbers.append(classes.classify(value) if number is None else number)
-        key = tuple(numbers)
-        return layer.formulas.get(key) or layer.make_formula(key)
+    def _layer(self, metric: str, scope_id: str | None, begin: int) -> pricing.Layer | None:
+        """Return the rules that apply, as they are; None: there is no such service."""
+        service = self._compiled.get(metric) or self._compile(metric)
+        if service is None:
+            return None
+        tenant = scope_id if scope_id in service.views else None
+        key = metric, tenant, service.view(scope_id).at(begin).begin
+        found = self._layers.get(key)
+        if found is None:
+            if len(self._layers) >= _MOST_LAYERS:
+                self._layers.clear()
+            found = self._layers[key] = pricing.make_layer(self._services[metric], tenant, begin)
+        return found
 
     def _attributes(self, layer: pricing.Layer, metric: str, desc: Mapping[str, Any]) -> list[pricing.Attribute | None]:
         result: list[pricing.Attribute | None] = []
         for field in layer.fields:
             if field.name in desc:
                 value = desc[field.name]
-                number = self._parse(metric, field.name, value) if field.thresholds else None
+                number = classes.parse_number(value) if field.thresholds else None
                 result.append(pricing.Attribute(str(value), number))
             else:
                 result.append(None)
         return result
 
-    def _parse(self, metric: str, name: str, value: object) -> Decimal | None:
-        """Return the number that the thresholds of field *name* compare; None, with a WARNING, for what is none."""
-        number = parse_number(value)
-        if number is None and (metric, name) not in self._warned:
+    def _warn(self, metric: str, name: str) -> None:
+        if (metric, name) not in self._warned:
             self._warned.add((metric, name))
             LOG.warning(
                 'hashmap: service %s: values of field %s are no numbers; its thresholds do not apply to them.',
                 metric,
                 name,
             )
-        return number
 
     def _calendar(self, begin: int) -> dict[str, str]:
         words = self._calendars.get(begin)
@@ -206,72 +202,30 @@ class RuleBook:
         return words
 
 
-class _View:
-    """The rules of a service for one tenant (None: for all others), split at the instants at which they change."""
-
-    def __init__(
-        self, service: pricing.Service, tenant: str | None, parse: Callable[[str, object], Decimal | None]
-    ) -> None:
-        self._service = service
-        self._parse = parse
-        self._tenant = tenant
-        mappings = [*service.mappings, *(mapping for field in service.fields for mapping in field.mappings)]
-        mine = [mapping for mapping in mappings if mapping.tenant in (None, tenant)]
-        ends = {mapping.end for mapping in mine if mapping.end is not None}
-        self.boundaries = sorted({mapping.start for mapping in mine} | ends)
-        #: Layer i holds from boundary i - 1 on, up to boundary i; None: not made yet.
-        self.layers: list[_CompiledLayer | None] = [None] * (len(self.boundaries) + 1)
-
-    def at(self, begin: int) -> '_CompiledLayer':
-        """Return the layer for periods that begin at epoch second *begin*."""
-        window = bisect.bisect_right(self.boundaries, begin)
-        return self.layers[window] or self.make_layer(window)
-
-    def make_layer(self, window: int) -> '_CompiledLayer':
-        """Make, keep and return layer *window*."""
-        # Before the first boundary no mapping applies, whatever the instant.
-        begin = self.boundaries[window - 1] if window else (self.boundaries[0] - 1 if self.boundaries else 0)
-        layer = self.layers[window] = _CompiledLayer(
-            pricing.make_layer(self._service, self._tenant, begin), self._parse
-        )
-        return layer
+def _find_line(
+    layer: views.Layer, groupby: Mapping[str, Any], metadata: Mapping[str, Any], quantity: Decimal
+) -> formulas.Line:
+    head = layer.head
+    index = bisect.bisect_right(head.levels, quantity) if head.levels else 0
+    key = _classify(layer, head.classes[index] or head.make(index), groupby, metadata)
+    return layer.formulas.lines.get(key) or layer.formulas.make_line(key)
 
 
-class _CompiledLayer:
-    """A layer and the formulas made of it.
-
-    :ivar classes: of the values of the fields, in their order.
-    :ivar formulas: by the classes.
-    """
-
-    __slots__ = ('layer', 'classes', 'has_calendar', 'formulas', 'make_formula')
-
-    def __init__(self, layer: pricing.Layer, parse: Callable[[str, object], Decimal | None]) -> None:
-        self.layer = layer
-        made = formulas.Formulas(layer, parse)
-        self.classes = made.classes
-        self.has_calendar = any(classes.name in series.CALENDAR for classes in made.classes)
-        self.formulas = made.found
-        self.make_formula = made.make
+def _find_formula(layer: views.Layer, groupby: Mapping[str, Any], metadata: Mapping[str, Any]) -> formulas.Formula:
+    key = _classify(layer, layer.head, groupby, metadata)
+    return layer.formulas.formulas.get(key) or layer.formulas.make_formula(key)
 
 
-def _tenants(service: pricing.Service) -> frozenset[str]:
-    parts: list[pricing.Service | pricing.Field] = [service, *service.fields]
-    found = {mapping.tenant for part in parts for mapping in part.mappings}
-    found |= {threshold.tenant for part in parts for threshold in part.thresholds}
-    return frozenset(tenant for tenant in found if tenant)
-
-
-def parse_number(value: object) -> Decimal | None:
-    """Return the number that thresholds compare, or None for what is none; a float by its shortest text.
-
-    Source: rating contract, section 5.4 and verdict R6.
-    """
-    try:
-        number = Decimal(repr(value) if isinstance(value, float) else value)  # type: ignore[arg-type]
-    except (decimal.InvalidOperation, TypeError, ValueError):
-        return None
-    return None if number.is_nan() else number
+def _classify(
+    layer: views.Layer, first: Any, groupby: Mapping[str, Any], metadata: Mapping[str, Any]
+) -> tuple[Any, ...]:
+    """Return *first* and the classes of the values that the rules of *layer* look at."""
+    key = [first]
+    for name, known, classify in layer.fields:
+        value = groupby[name] if name in groupby else metadata.get(name, classes.MISSING)
+        found = known.get(value) if value.__class__ is str else None
+        key.append(found or classify(value))
+    return tuple(key)
 
 
 def _write_service(service: pricing.Service) -> dict[str, Any]:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rule book against the rating contract, sections 5.2 to 5.4, followed word by word."""
 
+import contextlib
 import copy
 import dataclasses
 from decimal import Decimal
 import fractions
 import random
+from unittest import mock
 
 import hypothesis
 from hypothesis import strategies as st
@@ -13,8 +15,11 @@ from hypothesis import strategies as st
 from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty import series
+from cloudkitty.rating.hashmap import classes
+from cloudkitty.rating.hashmap import formulas
 from cloudkitty.rating.hashmap import pricing
 from cloudkitty.rating.hashmap import rulebook
+from cloudkitty.rating.hashmap import views
 from cloudkitty.tests.unit.rating.hashmap import rules
 
 FIELDS = ('kind', 'size', 'month')
@@ -148,6 +153,90 @@ def test_book_follows_the_contract(service, given):
     with rules.rounding.local():
         matched = book.price(given)[1]
     assert ([matched] * len(expected) if isinstance(matched, bool) else matched) == [found for _, found in expected]
+
+
+#: Few, so that rules of everybody and of a scope often meet in a cell, and points meet both.
+CLOSE_VALUES = ('xl', '5', '16')
+
+
+@st.composite
+def close_services(draw):
+    given = rules.Rules()
+    for name in draw(st.permutations(FIELDS)):
+        given.field(name)
+    for _ in range(draw(st.integers(4, 20))):
+        field = draw(st.sampled_from((None, 'kind', 'kind', 'size', 'size', 'month')))
+        where = {
+            'field': field,
+            'group': draw(st.sampled_from(GROUPS[1:3])),
+            'tenant': draw(st.sampled_from((None, 't1', 't1', 't2'))),
+        }
+        cost = draw(decimals(-1, 9, 1))
+        kind = draw(st.sampled_from(['flat', 'flat', 'rate']))
+        if draw(st.integers(0, 2)):
+            where['value'] = None if field is None else '3' if field == 'month' else draw(st.sampled_from(CLOSE_VALUES))
+            if draw(st.booleans()):
+                where['start'] = draw(st.sampled_from(HOURS)) or 0
+                where['end'] = draw(st.sampled_from(HOURS))
+            given.mapping(kind, cost, **where)
+        else:
+            given.threshold(kind, draw(st.sampled_from([-1, 0, 3, 5, 10])), cost, **where)
+    return given.service()
+
+
+@st.composite
+def batches(draw):
+    """Columns of several scopes, of one point or more, not in the order of time: some is rated once more."""
+    result = []
+    for _ in range(draw(st.integers(2, 8))):
+        begin = draw(st.sampled_from(HOURS[1:]))
+        quantities = draw(st.lists(decimals(-1, 12, 1), min_size=1, max_size=4))
+        desc = draw(
+            st.fixed_dictionaries({}, optional=dict.fromkeys(FIELDS[:2], st.sampled_from([*CLOSE_VALUES, 5, 7.5])))
+        )
+        scope = draw(st.sampled_from(['t1', 't1', 't2', 'else', '']))
+        result.append(rules.make_columns(*quantities, scope=scope, begin=begin, **desc))
+    return result
+
+
+@hypothesis.settings(max_examples=300, deadline=None)
+@hypothesis.given(close_services(), batches(), st.sampled_from([1, 2, 3, 20000]))
+def test_scopes_share_a_book_and_nothing_else(service, batch, room):
+    book = rules.make_book(service)
+    with contextlib.ExitStack() as stack:
+        for module in (classes, formulas, views):
+            stack.enter_context(mock.patch.object(module, 'CACHE', room))
+        for given in batch:
+            of = given.series
+            expected = []
+            for begin, quantity, desc in zip(given.begins, given.quantities, descs(given), strict=True):
+                total, is_matched = follow_contract(service, of.scope_id, begin, quantity, desc)
+                expected.append((to_amount(total), is_matched))
+                price, found = book.price_point('srv', of.scope_id, begin, quantity, desc)
+                assert (amount.quantise(price), found) == expected[-1]
+                # The explanation is worked out from the rules as they are.
+                plain = explain_plainly(service, of.scope_id, begin, quantity, desc)
+                assert book.explain('srv', of.scope_id, begin, quantity, desc) == plain
+                assert [one.part for one in book.find_reasons('srv', of.scope_id, begin, quantity, desc)] == plain
+            with rules.rounding.local():
+                prices, matched = book.price(given)
+                prices = rules.rounding.quantise_all(prices)
+            matched = [matched] * len(prices) if isinstance(matched, bool) else matched
+            assert list(zip(prices, matched, strict=True)) == expected
+            # To the last zero the same as those of one who has the book alone.
+            assert list(map(str, prices)) == list(map(str, rules.price(rules.make_book(service), given)))
+
+
+def explain_plainly(service, scope_id, begin, quantity, desc):
+    layer = pricing.make_layer(service, scope_id, begin)
+    attributes = []
+    for field in layer.fields:
+        if field.name in desc:
+            value = desc[field.name]
+            attributes.append(pricing.Attribute(str(value), classes.parse_number(value) if field.thresholds else None))
+        else:
+            attributes.append(None)
+    return pricing.explain(layer, attributes, quantity)
 
 
 @hypothesis.settings(max_examples=100, deadline=None)

@@ -17,6 +17,12 @@ def price(given, *quantities, zone=None, **point):
     return rules.price(rules.make_book(given.service(), zone=zone), rules.make_columns(*quantities, **point))
 
 
+def count_kept(book):
+    """Return how many values have their class kept by the table of a field, and how many lines there are."""
+    layer = book._compiled['srv'].common.latest
+    return sum(len(known) for _, known, _ in layer.fields), len(layer.formulas.lines)
+
+
 def test_window_is_half_open():
     given = Rules().flat(5, start=BEGIN + HOUR, end=BEGIN + 3 * HOUR)
     assert price(given, 1, 1, 1, 1) == [0, 5, 5, 0]
@@ -75,8 +81,7 @@ def test_values_without_a_rule_take_no_room():
     book = rules.make_book(Rules().flat(1, field='id', value='7').service())
     prices = [rules.price(book, rules.make_columns(1, id=str(number))) for number in range(1000)]
     assert sum(prices, []).count(1) == 1
-    (layer,) = (layer for layer in book._view('srv', '').layers if layer is not None)
-    assert len(layer.formulas) == 2
+    assert count_kept(book) == (1, 2)
 
 
 def test_values_between_two_thresholds_share_a_formula():
@@ -84,8 +89,24 @@ def test_values_between_two_thresholds_share_a_formula():
     book = rules.make_book(given.flat(5, field='size', value='600').service())
     prices = [rules.price(book, rules.make_columns(1, size=str(number))) for number in range(1000)]
     assert [prices.count([cost]) for cost in (0, 1, 3, 8)] == [10, 490, 499, 1]
-    (layer,) = (layer for layer in book._view('srv', '').layers if layer is not None)
-    assert len(layer.formulas) == 4
+    assert count_kept(book) == (1000, 4)
+
+
+def test_scope_with_rules_of_its_own_shares_all_others():
+    given = (
+        Rules().flat(1, field='kind', value='a').flat(2, field='kind', value='b').threshold('flat', 10, 4, field='size')
+    )
+    given.flat(8, field='kind', value='b', tenant='t').flat(2, field='kind', value='b', tenant='u')
+    book = rules.make_book(given.service())
+    prices = {
+        (scope, kind): rules.price(book, rules.make_columns(1, scope=scope, kind=kind, size='12'))
+        for scope in ('t', 'u', 'other')
+        for kind in 'abc'
+    }
+    expected = {('t', 'b'): [12]}
+    assert prices == {key: expected.get(key, {'a': [5], 'b': [6], 'c': [4]}[key[1]]) for key in prices}
+    # a, b, c, and b at the price of t.
+    assert count_kept(book)[1] == 4
 
 
 def test_columns_that_cross_levels_one_after_the_other():
