@@ -30,13 +30,15 @@ missing value in a mandatory member, and a body that is no JSON object. More seg
 
 A handler gets values already checked by :mod:`cloudkitty.api.types`; of a typed body, members the caller did not send
 are :data:`wsme.types.Unset` or their default, and null ones None. It returns an object, or raises one of
-:mod:`cloudkitty.errors`, which :mod:`cloudkitty.api.hooks` turns into a fault.
+:mod:`cloudkitty.errors`, which :mod:`cloudkitty.api.hooks` turns into a fault. Where there may be very many objects, it
+may return :class:`Json` instead, if :func:`wants_json` says that this is what was asked for.
 
 Source: API contract, sections 1.4, 1.5 and 1.7.
 """
 
 from collections.abc import Callable
 from collections.abc import Mapping
+import dataclasses
 import functools
 import inspect
 import json
@@ -58,7 +60,16 @@ from cloudkitty.api import types
 
 JSON_TYPES = ('application/json', 'text/javascript', 'application/javascript')
 FORM_TYPE = 'application/x-www-form-urlencoded'
+#: Returns text as JSON has it.
+quote = json.encoder.encode_basestring_ascii
 _MISSING = object()
+
+
+@dataclasses.dataclass(frozen=True)
+class Json:
+    """An answer that is written already, straight from its rows: the text that ``json.dumps`` of it would be."""
+
+    text: str
 
 
 class UnsupportedMediaType(errors.BadRequest):
@@ -133,6 +144,11 @@ def caller() -> context.RequestContext:
     return found
 
 
+def wants_json() -> bool:
+    """Return whether a handler under :func:`expose` is asked for JSON, and not for XML."""
+    return bool(pecan.request.pecan['content_type'] == JSON_TYPES[0])
+
+
 def authorize(rule: str, project_id: str | None = None) -> None:
     """Raise Forbidden unless the caller may do *rule*.
 
@@ -189,6 +205,9 @@ def expose(
                 pecan.request.pecan['content_type'] = None
                 pecan.response.content_type = None
                 return ''
+            if isinstance(found, Json):
+                pecan.override_template(None)
+                return found.text
             return {'datatype': definition.return_type, 'result': found}
 
         for decorator in (

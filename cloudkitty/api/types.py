@@ -166,7 +166,15 @@ class Amount(Scalar):
         return found
 
     def tobasetype(self, value: Decimal | None) -> str | None:
-        return None if value is None else format(self._round(value), 'f')
+        return None if value is None else self.to_text(value)
+
+    def to_text(self, value: Decimal) -> str:
+        """Return the text of *value*."""
+        text = format(value, 'f')
+        # So short a text has no digit too many.
+        if self._digits is None and len(text) <= amount.DIGITS and value.is_finite():
+            return text
+        return format(self._round(value), 'f')
 
     def _round(self, value: Decimal) -> Decimal:
         digits = amount.DIGITS if self._digits is None else self._digits

@@ -4,6 +4,7 @@
 Source: API contract, section 2.8.
 """
 
+from collections.abc import Sequence
 import datetime
 from decimal import Decimal
 from typing import Any
@@ -19,6 +20,9 @@ from cloudkitty.api import types
 
 ALL = 'ALL'
 _QUANTUM = Decimal('0.00001')
+
+#: ((project, metric type), price) of the rows of a summary, in order.
+Rows = Sequence[tuple[tuple[str, str], Decimal]]
 
 
 class SummaryItem(wsme.types.Base):
@@ -104,7 +108,7 @@ class ReportController(rest.Controller):
         service: str | None = None,
         groupby: str | None = None,
         all_tenants: bool = False,
-    ) -> Summary:
+    ) -> Summary | rest.Json:
         """Return the sums of the prices in the window by project and metric type, the smallest first."""
         begin, end = window(begin, end)
         project_id = choose_project(tenant_id, all_tenants)
@@ -120,12 +124,38 @@ class ReportController(rest.Controller):
                 row['type'] if by_type else service or ALL,
             )
             rates[found] = amount.CONTEXT.add(rates.get(found, amount.ZERO), row['rate'])
-        return Summary(
-            summary=[
-                SummaryItem(begin=begin, end=end, tenant_id=tenant, res_type=type_, rate=round_rate(rate))
-                for (tenant, type_), rate in sorted(rates.items(), key=lambda item: (item[1], item[0]))
-            ]
-        )
+        rows = sorted(rates.items(), key=lambda item: (item[1], item[0]))
+        if rest.wants_json():
+            return rest.Json(write_summary(begin, end, rows))
+        return make_summary(begin, end, rows)
+
+
+def make_summary(begin: datetime.datetime, end: datetime.datetime, rows: Rows) -> Summary:
+    """Return the summary of *rows*."""
+    return Summary(
+        summary=[
+            SummaryItem(begin=begin, end=end, tenant_id=tenant, res_type=type_, rate=round_rate(rate))
+            for (tenant, type_), rate in rows
+        ]
+    )
+
+
+def write_summary(begin: datetime.datetime, end: datetime.datetime, rows: Rows) -> str:
+    """Return the JSON of :func:`make_summary`."""
+    quote = rest.quote
+    head = '{"begin": "%s", "end": "%s", "tenant_id": ' % (
+        types.instant.tobasetype(begin),
+        types.instant.tobasetype(end),
+    )
+    # A type is that of many rows.
+    printed: dict[str, str] = {}
+    parts = []
+    for (tenant, type_), rate in rows:
+        text = printed.get(type_)
+        if text is None:
+            text = printed[type_] = quote(type_)
+        parts.append(f'{head}{quote(tenant)}, "res_type": {text}, "rate": "{round_rate(rate)}"}}')
+    return '{"summary": [%s]}' % ', '.join(parts)
 
 
 def round_rate(rate: Decimal) -> str:

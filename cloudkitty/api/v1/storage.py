@@ -4,8 +4,11 @@
 Source: API contract, section 2.9.
 """
 
+from collections.abc import Iterable
 import datetime
+import json
 from typing import Any
+from typing import NamedTuple
 
 import wsme
 import wsme.types
@@ -19,6 +22,9 @@ from cloudkitty.api.v1 import report
 
 #: The project of points that say none.
 UNDEFINED = '__UNDEF__'
+
+#: Writes the attributes of a point as :data:`types.free` does.
+_write_attributes = json.JSONEncoder(default=types.free.tobasetype).encode
 
 
 class Resource(wsme.types.Base):
@@ -37,6 +43,19 @@ class DataFrame(wsme.types.Base):
 
 class DataFrameCollection(wsme.types.Base):
     dataframes = [DataFrame]
+
+
+class Frame(NamedTuple):
+    """The points of a period, project and metric type.
+
+    :ivar points: with the attributes of each.
+    """
+
+    begin: datetime.datetime
+    end: datetime.datetime
+    metric: str
+    tenant: str
+    points: list[tuple[dataframe.DataPoint, dict[str, Any]]]
 
 
 def choose_project(tenant_id: str | None = None, **others: Any) -> str | None:
@@ -65,7 +84,7 @@ class DataFramesController(rest.Controller):
         end: datetime.datetime | None = None,
         tenant_id: str | None = None,
         resource_type: str | None = None,
-    ) -> DataFrameCollection:
+    ) -> DataFrameCollection | rest.Json:
         """Return a frame per period, project and metric type, in the order of period and type."""
         project_id = choose_project(tenant_id)
         if project_id == policy.NOBODY and not rest.caller().project_id and not rest.caller().is_admin:
@@ -82,24 +101,54 @@ class DataFramesController(rest.Controller):
             whole=True,
         )['dataframes']
         result = [item for frame in frames for item in _split(frame, key)]
-        result.sort(key=lambda item: (item.begin, item.end, item.resources[0].service, item.tenant_id))
-        return DataFrameCollection(dataframes=result)
+        result.sort(key=lambda item: item[:4])
+        return rest.Json(write_frames(result)) if rest.wants_json() else make_frames(result)
 
 
 class StorageController(rest.Controller):
     dataframes = DataFramesController()
 
 
-def _split(frame: dataframe.DataFrame, key: str) -> list[DataFrame]:
-    points: dict[str, list[dataframe.DataPoint]] = {}
+def _split(frame: dataframe.DataFrame, key: str) -> list[Frame]:
+    points: dict[str, list[tuple[dataframe.DataPoint, dict[str, Any]]]] = {}
     for metric, point in frame.iterpoints():
-        points.setdefault(metric, []).append(point)
+        points.setdefault(metric, []).append((point, point.desc))
     return [
-        DataFrame(
-            begin=frame.start,
-            end=frame.end,
-            tenant_id=str(items[0].desc.get(key, UNDEFINED)),
-            resources=[Resource(rating=item.price, service=metric, desc=item.desc, volume=item.qty) for item in items],
-        )
+        Frame(frame.start, frame.end, metric, str(items[0][1].get(key, UNDEFINED)), items)
         for metric, items in points.items()
     ]
+
+
+def make_frames(found: Iterable[Frame]) -> DataFrameCollection:
+    """Return the collection of the frames *found*."""
+    return DataFrameCollection(
+        dataframes=[
+            DataFrame(
+                begin=begin,
+                end=end,
+                tenant_id=tenant,
+                resources=[
+                    Resource(rating=point.price, service=metric, desc=desc, volume=point.qty) for point, desc in points
+                ],
+            )
+            for begin, end, metric, tenant, points in found
+        ]
+    )
+
+
+def write_frames(found: Iterable[Frame]) -> str:
+    """Return the JSON of :func:`make_frames`."""
+    quote, write, number = rest.quote, _write_attributes, types.decimal_number.to_text
+    parts = []
+    for begin, end, metric, tenant, points in found:
+        service = quote(metric)
+        resources = [
+            f'{{"rating": "{number(point.price)}", "service": {service}, "desc": {write(desc)}, '
+            f'"volume": "{number(point.qty)}"}}'
+            for point, desc in points
+        ]
+        parts.append(
+            '{"begin": "%s", "end": "%s", "tenant_id": %s, "resources": [%s]}'
+            % (types.instant.tobasetype(begin), types.instant.tobasetype(end), quote(tenant), ', '.join(resources))
+        )
+    return '{"dataframes": [%s]}' % ', '.join(parts)

@@ -48,7 +48,7 @@ def list_frames(
     filters: dict[str, list[str]],
     offset: int,
     limit: int,
-) -> dict[str, Any] | resource.Table:
+) -> dict[str, Any] | rest.Json | resource.Table:
     """Return the points of a window, by period; they are counted, not the frames."""
     allowed = figures.restrict(filters)
     if allowed is None:
@@ -58,7 +58,7 @@ def list_frames(
         raise NoFrames
     if resource.wants_table():
         return _tabulate(found['dataframes'])
-    return {'total': found['total'], 'dataframes': _print(found['dataframes'])}
+    return rest.Json('{"total": %d, "dataframes": %s}' % (found['total'], write_frames(found['dataframes'])))
 
 
 @resource.handler(
@@ -80,17 +80,31 @@ def add_frames(dataframes: Iterable[dataframe.DataFrame], idempotency_key: str |
     deployment.storage.push(dataframes, key=pushes.Key(caller.user_id, caller.project_id, idempotency_key))
 
 
-def _print(found: Iterable[dataframe.DataFrame]) -> list[dict[str, Any]]:
-    """Return *frames*, sorted by period, as JSON, those of one period as one."""
-    result: list[dict[str, Any]] = []
+def write_frames(found: Iterable[dataframe.DataFrame]) -> str:
+    """Return the JSON list of the frames *found*, which are sorted by period, those of one period as one."""
+    write, number = resource.write, resource.write_amount
+    # Of each period what it is and what was used in it, metric by metric.
+    periods: list[tuple[str, dict[str, list[str]]]] = []
+    printed: dict[datetime.datetime, str] = {}
     for frame in found:
-        when = {'begin': resource.print_instant(frame.start), 'end': resource.print_instant(frame.end)}
-        if not result or result[-1]['period'] != when:
-            result.append({'period': when, 'usage': {}})
-        usage = result[-1]['usage']
+        for instant in (frame.start, frame.end):
+            if instant not in printed:
+                printed[instant] = resource.print_instant(instant)
+        when = '{"begin": "%s", "end": "%s"}' % (printed[frame.start], printed[frame.end])
+        if not periods or periods[-1][0] != when:
+            periods.append((when, {}))
+        usage = periods[-1][1]
         for metric, point in frame.iterpoints():
-            usage.setdefault(metric, []).append(point.as_dict(mutable=True))
-    return result
+            usage.setdefault(metric, []).append(
+                f'{{"vol": {{"unit": {rest.quote(point.unit)}, "qty": {number(point.qty)}}}, '
+                f'"rating": {{"price": {number(point.price)}}}, '
+                f'"groupby": {write(dict(point.groupby))}, "metadata": {write(dict(point.metadata))}}}'
+            )
+    return '[%s]' % ', '.join(
+        '{"period": %s, "usage": {%s}}'
+        % (when, ', '.join(f'{rest.quote(metric)}: [{", ".join(points)}]' for metric, points in usage.items()))
+        for when, usage in periods
+    )
 
 
 def _tabulate(found: Iterable[dataframe.DataFrame]) -> resource.Table:

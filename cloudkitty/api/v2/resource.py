@@ -6,9 +6,9 @@ A handler is a function under :func:`handler`, which names the policy rule and w
     @resource.handler('scope:get_state', query={'scope_id': Multi(types.text), **PAGE})
     def list_scopes(scope_id, offset, limit): ...
 
-Segments of the path come first, then the members of the query or the body, by name. What it returns is the JSON of the
-answer, or a :class:`Table`; with status 204 there is none. The policy is asked before anything is said about the
-parameters.
+Segments of the path come first, then the members of the query or the body, by name. What it returns is what the answer
+says in JSON, :class:`rest.Json` where that is written already, or a :class:`Table`; with status 204 there is none. The
+policy is asked before anything is said about the parameters.
 
 Source: API contract, section 1.8.
 """
@@ -24,6 +24,7 @@ import datetime
 from decimal import Decimal
 import io
 import json
+import math
 from typing import Any
 
 import pecan
@@ -115,7 +116,7 @@ class Handler:
             response.content_type, response.charset = CSV, 'UTF-8'
             response.app_iter = found.lines()
         else:
-            response.body = json.dumps(found, default=_encode).encode()
+            response.body = (found.text if isinstance(found, rest.Json) else write(found)).encode()
 
 
 def handler(
@@ -174,7 +175,24 @@ class Timestamp(types.Instant):
 timestamp = Timestamp()
 
 
+def write_amount(value: Decimal) -> str:
+    """Return *value* as a JSON number."""
+    found = float(value)
+    if found.is_integer():
+        # Perhaps it is not: a float may have lost the fraction.
+        return repr(_to_number(value))
+    return repr(found) if math.isfinite(found) else write(value)
+
+
+def _to_number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
+
+
 def _encode(value: object) -> Any:
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() and abs(value) < 2**53 else float(value)
+        return _to_number(value)
     raise TypeError('%r is no JSON.' % (value,))
+
+
+#: Returns the JSON text of what an answer says; amounts are numbers.
+write = json.JSONEncoder(default=_encode).encode

@@ -4,7 +4,10 @@
 Source: API contract, section 3.2.
 """
 
+from collections.abc import Mapping
+from collections.abc import Sequence
 import datetime
+from decimal import Decimal
 import re
 from typing import Any
 
@@ -44,7 +47,7 @@ def get_summary(
     completeness: bool,
     offset: int,
     limit: int,
-) -> dict[str, Any] | resource.Table:
+) -> rest.Json | resource.Table:
     """Return sums over the points of a window, by the values of *groupby*.
 
     :param completeness: say as well how complete the window is.
@@ -70,25 +73,36 @@ def get_summary(
             offset=offset,
             limit=limit,
         )
-    # Most rows have the window's.
-    printed: dict[datetime.datetime, str] = {}
-    results = [[_print(row[column], printed) for column in columns] for row in found['results']]
+    rows = found['results']
     if is_table:
-        return resource.Table(columns, results)
-    if response_format == 'object':
-        return {
-            'total': found['total'],
-            'results': [dict(zip(columns, row, strict=True)) for row in results],
-            'format': 'object',
-            **more,
-        }
-    return {
-        'total': found['total'],
-        'columns': columns if results else [],
-        'results': results,
-        'format': 'table',
-        **more,
+        printed: dict[datetime.datetime, str] = {}
+        return resource.Table(columns, [[_print(row[column], printed) for column in columns] for row in rows])
+    is_object = response_format == 'object'
+    members = {
+        'total': str(found['total']),
+        **({} if is_object else {'columns': resource.write(columns if rows else [])}),
+        'results': (write_objects if is_object else write_lists)(columns, rows),
+        'format': resource.write(response_format),
+        **{name: resource.write(value) for name, value in more.items()},
     }
+    return rest.Json('{%s}' % ', '.join(f'"{name}": {text}' for name, text in members.items()))
+
+
+def write_lists(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the JSON list of lists of the values of *columns* in *rows*."""
+    printed: dict[datetime.datetime, str] = {}
+    return '[%s]' % ', '.join(
+        ['[%s]' % ', '.join([_write(row[column], printed) for column in columns]) for row in rows]
+    )
+
+
+def write_objects(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the JSON list of objects with the values of *columns* in *rows*."""
+    printed: dict[datetime.datetime, str] = {}
+    heads = [(rest.quote(column) + ': ', column) for column in columns]
+    return '[%s]' % ', '.join(
+        ['{%s}' % ', '.join([head + _write(row[column], printed) for head, column in heads]) for row in rows]
+    )
 
 
 def _read_words(groupby: list[str]) -> list[str]:
@@ -103,6 +117,24 @@ def _read_words(groupby: list[str]) -> list[str]:
             raise errors.BadRequest('groupby: every row has a begin and an end.')
         words[base.TIME_WORDS.get(word, word)] = None
     return list(words)
+
+
+def _write(value: Any, printed: dict[datetime.datetime, str]) -> str:
+    """Return the JSON of :func:`_print`.
+
+    :param printed: that of instants that have been printed already: most rows have the window's.
+    """
+    kind = value.__class__
+    if kind is str:
+        return rest.quote(value)
+    if kind is Decimal:
+        return resource.write_amount(value)
+    if kind is datetime.datetime:
+        text = printed.get(value)
+        if text is None:
+            text = printed[value] = rest.quote(resource.print_instant(value))
+        return text
+    return resource.write(_print(value, {}))
 
 
 def _print(value: Any, printed: dict[datetime.datetime, str]) -> Any:

@@ -354,12 +354,17 @@ class Reports:
         known: Known | None = None,
     ) -> list[dataframe.DataFrame]:
         usage: dict[tuple[int, int, str], list[tuple[str, dataframe.DataPoint]]] = collections.defaultdict(list)
+        # Many points begin together.
+        calendars: dict[int, dict[str, Any]] = {}
         for item, begin, point in self._points(session, selection, days=days, known=known):
+            calendar = calendars.get(begin)
+            if calendar is None:
+                calendar = calendars[begin] = series.calendar(period.from_epoch(begin), self._zone)
             made = dataframe.DataPoint(
                 item.unit,
                 point.qty,
                 point.price,
-                self._with_calendar(item.groupby, begin),
+                {**calendar, **item.groupby},
                 item.metadata,
                 item.description,
             )
@@ -606,9 +611,6 @@ class Reports:
             return all(str(self._value_of(item, name, words)) in texts for name, texts in wanted)
 
         return matches if wanted else lambda item, words: True
-
-    def _with_calendar(self, groupby: dict[str, Any], begin: int) -> dict[str, Any]:
-        return {**series.calendar(period.from_epoch(begin), self._zone), **groupby}
 
 
 def _is_one_statement(selection: windows.Selection, zone: datetime.tzinfo) -> bool:
