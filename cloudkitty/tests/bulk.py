@@ -33,7 +33,7 @@ from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.tests import samples
 
 #: What series, days, roll-ups and coverage are in.
-TABLES = ('series', 'frame_lengths', 'rated_days', 'scope_days', 'scope_months', 'coverage')
+TABLES = ('series', 'frame_lengths', 'crossed_midnights', 'rated_days', 'scope_days', 'scope_months', 'coverage')
 #: How many rows are written together.
 BATCH = 20_000
 
@@ -281,8 +281,8 @@ def dump(database):
         names = dict(session.execute(sqlalchemy.select(ledger_models.Guard.id, ledger_models.Guard.identifier)).all())
         result = {}
         for model in (
-            models.SeriesRow, models.FrameLength, models.RatedDay, models.ScopeDay, models.ScopeMonth,
-            ledger_models.CoverageRun,
+            models.SeriesRow, models.FrameLength, models.CrossedMidnight, models.RatedDay, models.ScopeDay,
+            models.ScopeMonth, ledger_models.CoverageRun,
         ):  # fmt: skip
             table = model.__table__
             rows = []

@@ -7,6 +7,7 @@ roll-ups, each in the order of its key.
 
 import collections
 from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -363,7 +364,8 @@ def edit_days(session: orm.Session, edit: Edit) -> None:
     """Merge the points of *edit* into their day rows, and what that changes into the roll-ups."""
     _note_length(session, edit)
     with decimal.localcontext(amount.CONTEXT):
-        fresh, owners, cells = _cut(edit)
+        fresh, owners, cells, crossed = _cut(edit)
+        _note_crossed(session, crossed)
         for rows, gone in _merge_days(session, edit, fresh, owners):
             statements.delete_keys(session, RatedDay, gone)
             bulk.replace(session, RatedDay, _DAY, rows)
@@ -389,10 +391,21 @@ def _note_length(session: orm.Session, edit: Edit) -> None:
             bulk.add(session, models.FrameLength, ('length',), [(longest,)])
 
 
+def _note_crossed(session: orm.Session, days: Collection[int]) -> None:
+    """Keep that points which begin on *days* end after them, before there are such points."""
+    for part in statements.chunks(sorted(days)):
+        column = models.CrossedMidnight.day
+        known = set(session.scalars(sqlalchemy.select(column).where(column.in_(part))))
+        bulk.add(session, models.CrossedMidnight, ('day',), [(day,) for day in part if day not in known])
+
+
 def _cut(
     edit: Edit,
-) -> tuple[dict[DayKey, list[slices.Slice]], dict[int, tuple[int, str, str]], dict[RollUpKey, slices.Cells]]:
-    """Return the points of *edit* by day and series, the owners of the series, and what they add up to."""
+) -> tuple[dict[DayKey, list[slices.Slice]], dict[int, tuple[int, str, str]], dict[RollUpKey, slices.Cells], set[int]]:
+    """Return the points of *edit* by day and series, the owners of the series, and what they add up to.
+
+    Then, the days on which some begin that end after them.
+    """
     cutter = slices.Cutter()
     fresh: dict[DayKey, list[slices.Slice]] = {}
     owners: dict[int, tuple[int, str, str]] = {}
@@ -420,7 +433,7 @@ def _cut(
         day, offset = divmod(begin, period.DAY)
         key = (day, edit.guards[scope_id], metric, series.Origin.COLLECTED.value)
         cells.setdefault(key, slices.Cells()).skip(offset, edit.length, count)
-    return fresh, owners, cells
+    return fresh, owners, cells, cutter.crossed()
 
 
 def _merge_days(

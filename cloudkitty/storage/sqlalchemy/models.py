@@ -120,6 +120,14 @@ class FrameLength(Base):
     length: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
 
 
+class CrossedMidnight(Base):
+    """A day that points may begin on and end after: those of every other day end with it at the latest."""
+
+    __tablename__ = 'crossed_midnights'
+
+    day: orm.Mapped[int] = orm.mapped_column(sqlalchemy.Integer, primary_key=True, autoincrement=False)
+
+
 class ImportedFrame(Base):
     """How much of ``rated_data_frames`` has been imported, by begin.
 

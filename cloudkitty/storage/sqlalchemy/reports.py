@@ -481,7 +481,7 @@ class Reports:
         if not window.whole:
             return
         first = (window.end - window.longest) // period.DAY
-        days = [day for stretch in stretches for day in range(max(first, stretch.first), stretch.last)]
+        days = _crossed(session, [day for part in stretches for day in range(max(first, part.first), part.last)])
         cells = sqlalchemy.select(ScopeDay.day, ScopeDay.scope_id, ScopeDay.metric, ScopeDay.body)
         for part in _scope_parts(selection, names or {}):
             for some in statements.chunks(days):
@@ -623,6 +623,15 @@ def _is_one_statement(selection: windows.Selection, zone: datetime.tzinfo) -> bo
         return False
     months, days = stretches[0].months()
     return bool(months) + len(days) == 1
+
+
+def _crossed(session: orm.Session, days: Sequence[int]) -> list[int]:
+    """Return those of *days* that points may begin on and end after."""
+    column = models.CrossedMidnight.day
+    found: set[int] = set()
+    for part in statements.chunks(days):
+        found.update(session.connection().scalars(sqlalchemy.select(column).where(column.in_(part))))
+    return sorted(found)
 
 
 def _scope_names(session: orm.Session, scope_ids: Collection[str] | None) -> dict[int, str]:

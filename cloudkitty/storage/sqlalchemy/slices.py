@@ -134,6 +134,15 @@ class Cutter:
                 ),
             )
 
+    def crossed(self) -> set[int]:
+        """Return the days on which points begin that end after them, of all that was cut."""
+        return {
+            day
+            for parts in self._parts.values()
+            for day, _, _, shape in parts
+            if shape.offsets[-1] + shape.length > period.DAY
+        }
+
     def _find_parts(self, begins: Sequence[int], length: int) -> list[tuple[int, int, int, Shape]]:
         parts = []
         first = 0

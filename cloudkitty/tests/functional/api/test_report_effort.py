@@ -67,9 +67,10 @@ def most_rows(api, name):
     if name == 'resource':
         each = CLOUD.metrics * CLOUD.resources
         return {'scopes': owners, 'series': each, 'rated_days': each * 30}
-    # The longest frame of all.
+    # The longest frame of all; no day has frames that end after it.
     return {
         'frame_lengths': 1,
+        'crossed_midnights': 0,
         'scopes': owners,
         'roll-ups': days + (BEHIND if owners > 1 and api.database.dialect == 'mysql' else 0),
     }
@@ -98,3 +99,6 @@ def test_reports_on_a_month_read_what_they_are_about_and_nothing_of_other_months
     # The month's own sums, of which none is told apart that was not asked for, and the scopes' ids.
     assert after['type', 0].fetched == CLOUD.metrics + 1
     assert after['cloud', 0].fetched == CLOUD.scopes * 2
+    # Version 1 wants what ends in the month, and needs no more for it than the longest frame.
+    assert after['v1 type', 0].fetched == after['type', 0].fetched + 1
+    assert after['v1 cloud', 0].fetched == after['cloud', 0].fetched + 1

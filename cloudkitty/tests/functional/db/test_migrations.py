@@ -14,6 +14,7 @@ import sqlalchemy
 from cloudkitty import errors
 from cloudkitty.db import engine
 from cloudkitty.db import migration
+from cloudkitty.storage.sqlalchemy import models
 
 CHAINS = migration.DBSYNC + migration.STORAGE
 FRAMES = sqlalchemy.table(
@@ -90,6 +91,22 @@ def test_models_equal_migrations_and_a_second_run_does_nothing(empty_database, c
         migration.upgrade_all(empty_database)
     assert [line for line in lines_of(caplog) if line.startswith('Running')] == []
     assert all(migration.is_at_head(empty_database, chain) for chain in CHAINS)
+
+
+def test_of_days_that_were_there_any_may_have_points_that_end_after_them(empty_database):
+    migration.upgrade(empty_database, migration.SERIES, '0004')
+    with empty_database.engine.begin() as connection:
+        connection.execute(
+            sqlalchemy.insert(models.ScopeDay.__table__),
+            [
+                {'day': day, 'scope_id': scope_id, 'metric': 'cpu', 'origin': 'collected', 'qty': 1, 'price': 1}
+                | {'points': 1, 'unpriced': 0, 'skipped': 0, 'body': '0 3600 1 1 1 0 0'}
+                for day, scope_id in [(20, 1), (21, 1), (21, 2)]
+            ],
+        )
+    migration.upgrade(empty_database, migration.SERIES)
+    with empty_database.reader() as session:
+        assert sorted(session.scalars(sqlalchemy.select(models.CrossedMidnight.day))) == [20, 21]
 
 
 def only(metadata):
