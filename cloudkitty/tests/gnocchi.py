@@ -138,6 +138,14 @@ class FakeGnocchi:
         revisions[-1]['revision_end'] = at
         revisions.append({**revisions[-1], 'revision_start': at, 'revision_end': None, **attributes})
 
+    def delete(self, name):
+        """Delete a resource: nothing is left of it."""
+        del self.resources[name]
+
+    def add_metric(self, name, metric, policy='standard'):
+        """Give a resource one more metric, which leaves no revision."""
+        self.resources[name].metrics[metric] = [str(uuid.uuid4()), policy, {}]
+
     def measure(self, name, metric, values):
         """Add measures: {epoch second: value}."""
         self.resources[name].metrics[metric][2].update(values)

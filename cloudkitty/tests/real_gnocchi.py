@@ -69,6 +69,13 @@ class RealGnocchi:
             )
             self._record(connection, name, at)
 
+    def delete(self, name):
+        self._call('DELETE', '/resource/%s/%s' % (self._types[name], name))
+
+    def add_metric(self, name, metric, policy='standard'):
+        path = '/resource/%s/%s/metric' % (self._types[name], name)
+        self._call('POST', path, {metric: {'archive_policy_name': policy}})
+
     @staticmethod
     def _record(connection, name, second):
         begin = periods.to_naive(periods.from_epoch(second))

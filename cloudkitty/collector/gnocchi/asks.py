@@ -9,12 +9,12 @@ Source: collection contract, sections 3.2, 8 and 9.
 """
 
 from collections.abc import Callable
-from collections.abc import Collection
 from collections.abc import Iterable
-from collections.abc import Mapping
+from collections.abc import Iterator
 from collections.abc import Sequence
 import dataclasses
 import enum
+import math
 from typing import Any
 
 from cloudkitty import metric as metrics
@@ -53,9 +53,11 @@ class Ask:
 
 
 class Subject:
-    """One metric and the resources that have it.
+    """One metric and the resources that may have it.
 
+    :param found: the resources of its type.
     :param has_history: the server can aggregate with history.
+    :param is_sure: only those have it that are known to; else any may have got it meanwhile, and all are asked for.
     :ivar refusing: resource id to what is to be changed before its metric can be read.
     """
 
@@ -64,20 +66,23 @@ class Subject:
         metric: metrics.Metric,
         scope_key: str,
         length: int,
-        resources: Iterable[inventory.Resource],
+        found: inventory.Inventory,
         has_history: bool = True,
+        is_sure: bool = True,
     ) -> None:
         self.metric = metric
         # Without a granularity Gnocchi would, in history mode, add up the values of all of them.
         self.has_history = has_history and bool(metric.extra_args['force_granularity'])
-        self.resources = {resource.id: resource for resource in resources}
+        self.resources = found.resources
         self.refusing: dict[str, str] = {}
         self._scope_key = scope_key
         self._length = length
-        self._by_scope: dict[str, list[str]] = {}
-        for resource in self.resources.values():
-            for scope_id in resource.scopes:
-                self._by_scope.setdefault(scope_id, []).append(resource.id)
+        self._counts: dict[tuple[str, ...], int] = {}
+        # By scope, those that are asked for.
+        self._held = {
+            scope_id: holding.having(metric.name) if is_sure else holding
+            for scope_id, holding in found.holdings.items()
+        }
 
     @property
     def granularity(self) -> int:
@@ -96,7 +101,8 @@ class Subject:
 
     def count(self, scope_id: str) -> int:
         """Return how many resources of *scope_id* have the metric."""
-        return len(self._by_scope.get(scope_id, ()))
+        holding = self._held.get(scope_id)
+        return holding.count(self.metric.name) if holding else 0
 
     def weigh(self, ask: Ask) -> int:
         """Return how many granules the answer to *ask* holds at most, about."""
@@ -104,7 +110,12 @@ class Subject:
 
     def count_all(self, ask: Ask) -> int:
         """Return how many resources *ask* is for."""
-        return len(ask.ids) if ask.ids else sum(map(self.count, ask.scope_ids))
+        if ask.ids:
+            return len(ask.ids)
+        count = self._counts.get(ask.scope_ids)
+        if count is None:
+            count = self._counts[ask.scope_ids] = sum(map(self.count, ask.scope_ids))
+        return count
 
     def plan(self, scope_ids: Sequence[str], begin: int, end: int) -> list[Ask]:
         """Return what gives every point of *scope_ids* in ``[begin, end)``."""
@@ -112,26 +123,45 @@ class Subject:
             # Over a longer window Gnocchi also gives differences between granules that a gap parts.
             begins = range(begin, end, self._length)
             return [ask for first in begins for ask in self.plan(scope_ids, first, first + self._length)]
-        wanted = set(scope_ids)
-        known = {name: self.resources[name] for scope_id in scope_ids for name in self._by_scope.get(scope_id, ())}
         if not self.has_history:
-            return self._named(Mode.PLAIN, scope_ids, begin, end, known)
-        late = self._late(known, wanted, end)
-        moved = [name for name, item in known.items() if item.first < end and len(item.scopes) > 1]
-        owners = {
-            scope_id
-            for item in known.values()
-            if item.first < end and len(item.scopes) == 1
-            for scope_id in item.scopes
-        }
-        asks = self._named(Mode.PLAIN, scope_ids, begin, end, late)
+            return self._named(Mode.PLAIN, scope_ids, begin, end, self._items(scope_ids))
+        moved = set()
+        owners = []
+        for scope_id, holding in self._holdings_of(scope_ids):
+            is_owner = holding.latest < end and not holding.moved
+            for name, item in () if is_owner else holding.resources.items():
+                if item.first < end and len(item.scopes) > 1:
+                    moved.add(name)
+                elif item.first < end:
+                    is_owner = True
+            if is_owner:
+                owners.append(scope_id)
+        asks = self._named(Mode.PLAIN, scope_ids, begin, end, self._late(scope_ids, end))
         asks += self._named(Mode.BY_ID, scope_ids, begin, end, moved)
         if owners:
-            asks.append(Ask(Mode.BY_SCOPE, tuple(name for name in scope_ids if name in owners), begin, end))
+            asks.append(Ask(Mode.BY_SCOPE, tuple(owners), begin, end))
         return asks
 
-    def _late(self, known: Mapping[str, inventory.Resource], wanted: Collection[str], end: int) -> list[str]:
-        return [name for name, item in known.items() if item.first >= end and item.revisions[0].scope_id in wanted]
+    def _holdings_of(self, scope_ids: Iterable[str]) -> Iterator[tuple[str, inventory.Holding]]:
+        """Yield (scope id, holding) of those that hold something."""
+        for scope_id in scope_ids:
+            holding = self._held.get(scope_id)
+            if holding and holding.resources:
+                yield scope_id, holding
+
+    def _items(self, scope_ids: Iterable[str]) -> dict[str, inventory.Resource]:
+        return {name: item for _, holding in self._holdings_of(scope_ids) for name, item in holding.resources.items()}
+
+    def _late(self, scope_ids: Iterable[str], begin: int, end: float = math.inf) -> set[str]:
+        """Return the resources of scopes that were first recorded from *begin* on."""
+        wanted = set(scope_ids)
+        return {
+            name
+            for _, holding in self._holdings_of(wanted)
+            if holding.latest >= begin
+            for name, item in holding.resources.items()
+            if begin <= item.first < end and item.revisions[0].scope_id in wanted
+        }
 
     @staticmethod
     def _named(mode: Mode, scope_ids: Sequence[str], begin: int, end: int, ids: Iterable[str]) -> list[Ask]:
@@ -158,9 +188,9 @@ class Subject:
         first, rest = dataclasses.replace(ask, end=middle), dataclasses.replace(ask, begin=middle)
         if ask.mode is Mode.PLAIN:
             return [first, rest]
-        names = ask.ids or [name for scope_id in ask.scope_ids for name in self._by_scope.get(scope_id, ())]
-        known = {name: self.resources[name] for name in names if middle <= self.resources[name].first < ask.end}
-        late = self._late(known, set(ask.scope_ids), middle)
+        late = self._late(ask.scope_ids, middle, ask.end)
+        if ask.ids:
+            late.intersection_update(ask.ids)
         return [first, rest, *self._named(Mode.PLAIN, ask.scope_ids, ask.begin, middle, late)]
 
     def fit(
@@ -195,12 +225,9 @@ class Subject:
         """Return *ask* by the ids of its resources, in *mode*; [] if it is like that already."""
         if ask.mode is mode:
             return []
-        ids = ask.ids or {
-            name
-            for scope_id in ask.scope_ids
-            for name in self._by_scope.get(scope_id, ())
-            if self.resources[name].first < ask.end and len(self.resources[name].scopes) == 1
-        }
+        ids = ask.ids or [
+            name for name, item in self._items(ask.scope_ids).items() if item.first < ask.end and len(item.scopes) == 1
+        ]
         return self._named(mode, ask.scope_ids, ask.begin, ask.end, ids)
 
     def request(self, ask: Ask) -> tuple[list[tuple[str, str]], dict[str, Any]] | None:
@@ -230,14 +257,15 @@ class Subject:
                 return None
             named = {'in': {'id': ids}}
             return named if ask.mode is Mode.PLAIN else {'and': [named, inventory.alive(ask.begin)]}
-        left_out = []
+        left_out: list[str] = []
         asked = False
-        for scope_id in ask.scope_ids:
-            for name in self._by_scope.get(scope_id, ()):
-                if name in self.refusing or len(self.resources[name].scopes) > 1:
-                    left_out.append(name)
-                else:
-                    asked = True
+        for _, holding in self._holdings_of(ask.scope_ids):
+            if not holding.moved and not self.refusing:
+                asked = True
+                continue
+            others = {*holding.moved, *self.refusing.keys() & holding.resources.keys()}
+            left_out += others
+            asked = asked or len(others) < len(holding.resources)
         conditions: list[dict[str, Any]] = [
             {'in': {self._scope_key: list(ask.scope_ids)}},
             inventory.alive(ask.begin),

@@ -5,6 +5,7 @@ Source: collection contract, sections 3, 8 and 9.
 """
 
 import collections
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -64,7 +65,7 @@ class GnocchiCollector(base.BaseCollector):
     :param executor: futurist executor for requests; None runs one after the other.
     :param max_granules: granules in memory at a time.
     :param timeout: seconds after which a batch that is not collected is given up.
-    :param max_resources: resources remembered between batches.
+    :param max_resources: resources, and series of them, remembered between batches.
     """
 
     collector_name = 'gnocchi'
@@ -171,14 +172,20 @@ class GnocchiCollector(base.BaseCollector):
 class _Type:
     """What is known of the resources of one type.
 
+    :ivar begin: all revisions in force then or later are known.
     :ivar failed: scopes whose resources could not be read, and why.
     :ivar is_warm: some of it was read for a batch before.
+    :ivar is_sure: a metric that a resource is not known to have is one that it has not.
+    :ivar confirmed: ids of resources that were read for this batch.
     """
 
     wanted: inventory.Wanted
-    inventory: inventory.Inventory
-    failed: dict[str, requests.RequestFailed]
+    begin: int
     is_warm: bool
+    is_sure: bool
+    inventory: inventory.Inventory
+    failed: dict[str, requests.RequestFailed] = dataclasses.field(default_factory=dict)
+    confirmed: set[str] = dataclasses.field(default_factory=set)
 
     @property
     def name(self) -> str:
@@ -187,6 +194,32 @@ class _Type:
     @property
     def is_missing(self) -> bool:
         return any(error.refusal is Refusal.NO_TYPE for error in self.failed.values())
+
+
+@dataclasses.dataclass(frozen=True)
+class _Listing:
+    """A request for resources of one type and of scopes.
+
+    :ivar stale: by scope id, what is known and has to be brought up to date; empty where nothing is.
+    """
+
+    name: str
+    scope_ids: tuple[str, ...]
+    stale: Mapping[str, warm.Entry] = dataclasses.field(default_factory=dict)
+
+    @property
+    def group(self) -> tuple[str, bool]:
+        return self.name, bool(self.stale)
+
+    @property
+    def halves(self) -> list['_Listing']:
+        middle = len(self.scope_ids) // 2
+        return [self.of(part) for part in (self.scope_ids[:middle], self.scope_ids[middle:]) if part]
+
+    def of(self, scope_ids: Iterable[str]) -> '_Listing':
+        """Return it for fewer scopes."""
+        names = tuple(scope_ids)
+        return _Listing(self.name, names, {name: self.stale[name] for name in names} if self.stale else {})
 
 
 class _Work:
@@ -223,6 +256,8 @@ class _Work:
         self._left_out: dict[tuple[str, asks.Ask], int] = {}
         # (scope id, metric type, begin) to what became of the cell.
         self._troubles: dict[tuple[str, str, int], tuple[coverage.Status, str, bool]] = {}
+        # Metric types that are not asked for, to the metric and what came of looking for it anywhere.
+        self._silent: dict[str, tuple[metrics.Metric, bool | requests.RequestFailed]] = {}
         self._answered = self._failed = False
         self.is_stale = False
 
@@ -237,12 +272,14 @@ class _Work:
                 metric,
                 self._scope_key,
                 self._batch.length,
-                found.inventory.having(metric.name),
+                found.inventory,
                 self._server.has_history,
+                found.is_sure,
             )
             self._found[metric.type] = cells.Found()
         self._shrink_batch()
         self._note_failed_inventories()
+        self._look_for_silent()
         self._measure()
         self._note_refusing()
         self._tell_unknown()
@@ -254,9 +291,7 @@ class _Work:
             columns += result.columns(self._batch.length, failed)
             kind = self._types[self._subjects[name].metric.extra_args['resource_type']]
             if result.strays and kind.is_warm:
-                # Of all that were asked for: the next time none of them is warm, and what is odd then is told.
-                self._warm.forget(kind.wanted, self._asked)
-                self.is_stale = True
+                self._note_stale(kind)
             elif result.strays:
                 LOG.warning(
                     '%s: Gnocchi gave metric %s of %d resources that it does not list; they are left out.',
@@ -264,7 +299,24 @@ class _Work:
                     name,
                     result.strays,
                 )
+            self._note_late(kind, self._subjects[name].metric.name, result.seen)
         return usage.Usage(self._batch, columns, self._list_troubles(), self._failed and not self._answered)
+
+    def _note_stale(self, kind: _Type) -> None:
+        """Have the batch collected again without what was remembered of a type.
+
+        Of all that were asked for: the next time none of them is warm, and what is odd then is told.
+        """
+        self._warm.forget(kind.wanted, self._asked)
+        self.is_stale = True
+
+    def _note_late(self, kind: _Type, metric_name: str, seen: Collection[str]) -> None:
+        """Have scopes listed anew in which resources turned out to have a metric that they were not known to have."""
+        resources = kind.inventory.resources
+        if kind.is_sure or kind.inventory.count(metric_name) >= len(resources):
+            return
+        late = [resources[name] for name in seen if not resources[name].has(metric_name)]
+        self._warm.forget(kind.wanted, {scope_id for resource in late for scope_id in resource.scopes})
 
     def _check_grid(self) -> list[metrics.Metric]:
         """Return the metrics whose granules fit into the periods; the others are refused for good."""
@@ -299,51 +351,71 @@ class _Work:
             )
             for name, of in wanted.items()
         }
-        self._types = {}
-        begins = {
-            name: self._batch.begin - max(asks.front(item, self._batch.length) for item in of)
-            for name, of in wanted.items()
-        }
-
-        missing: dict[str, list[str]] = {}
-        for name, description in descriptions.items():
-            found, missing[name] = self._warm.get(
-                description, self._batch.scope_ids, begins[name], self._batch.end + self._batch.length
-            )
-            is_warm = len(missing[name]) < len(self._batch.scope_ids)
-            self._types[name] = _Type(description, found, {}, is_warm)
-        now = time.time()
-
-        def ask(part: tuple[str, list[str]]) -> inventory.Inventory:
-            return inventory.read(self._client, descriptions[part[0]], part[1], begins[part[0]], self._deadline)
-
-        def split(part: tuple[str, list[str]], error: requests.RequestFailed) -> list[tuple[str, list[str]]]:
-            name, scope_ids = part
-            if error.refusal is Refusal.TOO_BIG:
-                self._server.sizes.shrink(('resources', name), len(scope_ids))
-            if error.refusal not in (Refusal.TOO_BIG, Refusal.TROUBLE) or len(scope_ids) < 2:
-                return []
-            middle = len(scope_ids) // 2
-            return [(name, scope_ids[:middle]), (name, scope_ids[middle:])]
-
-        asked = sum(map(bool, missing.values()))
-        parts = []
+        batch = self._batch
+        listings = []
         pieces = {}
-        for name in wanted:
-            count = len(missing[name])
+        ready: dict[str, dict[str, warm.Entry]] = {}
+        # Of an old server, and without a granularity, resources are asked for that have the metric, and no other.
+        rigid = {
+            name
+            for name, of in wanted.items()
+            if not self._server.has_history or not all(item.extra_args['force_granularity'] for item in of)
+        }
+        lookups = {}
+        for name, of in wanted.items():
+            begin = batch.begin - max(asks.front(item, batch.length) for item in of)
+            known = lookups[name] = self._warm.look_up(
+                descriptions[name], batch.scope_ids, begin, batch.end + batch.length, name not in rigid
+            )
+            is_warm = bool(known.ready or known.stale)
+            is_sure = not is_warm or name in rigid
+            self._types[name] = _Type(descriptions[name], begin, is_warm, is_sure, inventory.Inventory())
+            ready[name] = known.ready
+        asked = sum(bool(known.missing) for known in lookups.values())
+        for name, known in lookups.items():
+            count = len(known.missing)
             most = int(min(self._server.sizes.most(('resources', name)), inventory.MOST_NAMES))
             size = min(most, max(math.ceil(count * max(1, asked) / self._client.width), MANY))
-            pieces[name] = math.ceil(math.ceil(count / size) / max(1, math.ceil(count / most)))
-            parts += [(name, part) for part in inventory.chunks(missing[name], size)]
-        for (name, scope_ids), result in isolate.ask_all(
-            self._runner, parts, ask, split, lambda part: part[0], pieces=pieces
+            pieces[name, False] = math.ceil(math.ceil(count / size) / max(1, math.ceil(count / most)))
+            listings += [_Listing(name, tuple(part)) for part in inventory.chunks(known.missing, size)]
+            changes = _Listing(name, tuple(known.stale), known.stale)
+            most = int(min(self._server.sizes.most(('changes', name)), inventory.MOST_NAMES))
+            listings += [changes.of(part) for part in inventory.chunks(known.stale, most)]
+        now = time.time()
+        for listing, result in isolate.ask_all(
+            self._runner, listings, self._list, self._split_listing, lambda listing: listing.group, pieces=pieces
         ):
             self._count(result)
+            kind = self._types[listing.name]
             if isinstance(result, requests.RequestFailed):
-                self._types[name].failed.update(dict.fromkeys(scope_ids, result))
+                kind.failed.update(dict.fromkeys(listing.scope_ids, result))
+            elif isinstance(result, inventory.Changes):
+                ready[listing.name].update(self._warm.renew(kind.wanted, listing.stale, now, result))
+                kind.confirmed.update(result.found.resources)
             else:
-                self._warm.learn(descriptions[name], scope_ids, begins[name], now, result)
-                self._types[name].inventory.add(result)
+                self._warm.learn(kind.wanted, listing.scope_ids, kind.begin, now, result)
+                kind.confirmed.update(result.resources)
+                kind.inventory.add(result)
+        for name, entries in ready.items():
+            kind = self._types[name]
+            holdings = {scope_id: entry.holding.since(kind.begin) for scope_id, entry in entries.items()}
+            kind.inventory.add(inventory.Inventory.of(holdings))
+
+    def _list(self, listing: _Listing) -> inventory.Inventory | inventory.Changes:
+        kind = self._types[listing.name]
+        if not listing.stale:
+            return inventory.read(self._client, kind.wanted, listing.scope_ids, kind.begin, self._deadline)
+        begin = min(entry.begin for entry in listing.stale.values())
+        since = math.floor(min(entry.second for entry in listing.stale.values())) - warm.MARGIN
+        return inventory.read_changes(self._client, kind.wanted, listing.scope_ids, begin, since, self._deadline)
+
+    def _split_listing(self, listing: _Listing, error: requests.RequestFailed) -> list[_Listing]:
+        if error.refusal is Refusal.TOO_BIG:
+            key = 'changes' if listing.stale else 'resources'
+            self._server.sizes.shrink((key, listing.name), len(listing.scope_ids))
+        if error.refusal not in (Refusal.TOO_BIG, Refusal.TROUBLE) or len(listing.scope_ids) < 2:
+            return []
+        return listing.halves
 
     def _foresee(self) -> None:
         """Leave out scopes that will not fit into memory, before their resources are read."""
@@ -362,10 +434,9 @@ class _Work:
         budget = self._runner.budget
         resources = dict.fromkeys(batch.scope_ids, 0)
         for kind in self._types.values():
-            for resource in kind.inventory.resources.values():
-                for scope_id in resource.scopes:
-                    if scope_id in resources:
-                        resources[scope_id] += RESOURCE_WEIGHT
+            for scope_id, holding in kind.inventory.holdings.items():
+                if scope_id in resources:
+                    resources[scope_id] += RESOURCE_WEIGHT * len(holding.resources)
         granules = {
             scope_id: sum(subject.count(scope_id) * subject.granules for subject in self._subjects.values())
             for scope_id in batch.scope_ids
@@ -404,6 +475,8 @@ class _Work:
         """Ask for the measures of every metric."""
         parts = []
         for name, subject in self._subjects.items():
+            if name in self._silent:
+                continue
             for ask in subject.plan(self._batch.scope_ids, self._batch.begin, self._batch.end):
                 parts += [(name, part) for part in self._fit(subject, ask)]
         before = collections.Counter(name for name, _ in parts)
@@ -421,6 +494,9 @@ class _Work:
             self._count(result)
             if isinstance(result, cells.Found):
                 self._found[name].add(result)
+            elif result.refusal is Refusal.NO_TYPE and not self._kind_of(name).is_sure:
+                # It went, with all that was remembered of it.
+                self._note_stale(self._kind_of(name))
             elif result.refusal not in (Refusal.NOTHING, Refusal.LACKING):
                 text, permanent = str(result), result.is_permanent
                 self._fail(name, self._owners(name, ask), ask.begin, ask.end, text, permanent)
@@ -517,6 +593,10 @@ class _Work:
             return
         self._examined.add(name)
         subject = self._subjects[name]
+        known = {identifier for item in subject.resources.values() for identifier in item.metrics.values()}
+        if not self._kind_of(name).is_sure and any(map(_is_id, error.metric_ids - known)):
+            # Whose it is would not be found.
+            self._note_stale(self._kind_of(name))
         try:
             subject.refusing.update(
                 policies.find_refusing(
@@ -547,28 +627,88 @@ class _Work:
     def _tell_unknown(self) -> None:
         """Tell the metrics that the source does not know from those that merely have no points."""
         silent = []
-        for subject in self._subjects.values():
+        for name, subject in self._subjects.items():
             metric = subject.metric
-            kind = self._types[metric.extra_args['resource_type']]
-            key = (kind.name, metric.name)
+            kind = self._kind_of(name)
             if kind.is_missing:
                 everybody = dict.fromkeys(self._batch.scope_ids, math.inf)
                 self._mark_unknown(metric, everybody, 'Gnocchi has no resource type %s.' % kind.name)
-            elif subject.resources:
-                self._server.existing.add(key)
-            elif kind.inventory.resources and key not in self._server.existing and not inventory.is_pattern(key[1]):
+            elif kind.inventory.count(metric.name) or self._found[name].seen:
+                self._server.existing.add((kind.name, metric.name))
+            elif kind.is_sure and self._is_silent(metric):
                 silent.append(metric)
-        for metric, exists in zip(silent, self._runner.map(self._exists, silent), strict=True):
-            name = metric.extra_args['resource_type']
-            last_begins = self._types[name].inventory.last_begins()
+        found = zip(silent, self._runner.map(self._exists, silent), strict=True)
+        for metric, exists in [*self._silent.values(), *found]:
+            kind = self._kind_of(metric.type)
+            last_begins = self._last_begins(kind)
+            if isinstance(last_begins, requests.RequestFailed):
+                exists, last_begins = last_begins, kind.inventory.last_begins()
             if isinstance(exists, requests.RequestFailed):
                 self._count(exists)
                 there = [scope_id for scope_id in self._batch.scope_ids if scope_id in last_begins]
                 text, permanent = str(exists), exists.is_permanent
                 self._fail(metric.type, there, self._batch.begin, self._batch.end, text, permanent)
             elif not exists:
-                text = 'No resource of type %s in Gnocchi has metric %s.' % (name, metric.name)
+                text = 'No resource of type %s in Gnocchi has metric %s.' % (kind.name, metric.name)
                 self._mark_unknown(metric, last_begins, text)
+
+    def _kind_of(self, name: str) -> _Type:
+        """Return the type of the resources of metric type *name*."""
+        return self._types[self._subjects[name].metric.extra_args['resource_type']]
+
+    def _is_silent(self, metric: metrics.Metric) -> bool:
+        """Return whether nobody who has resources, in this batch and before, is known to have *metric*."""
+        found = self._kind_of(metric.type).inventory
+        key = (metric.extra_args['resource_type'], metric.name)
+        return bool(
+            found.resources
+            and not found.count(metric.name)
+            and key not in self._server.existing
+            and not inventory.is_pattern(metric.name)
+        )
+
+    def _look_for_silent(self) -> None:
+        """Find metrics that need not be asked for, since nobody has them: now, not when resources were listed."""
+        silent = [
+            subject.metric
+            for name, subject in self._subjects.items()
+            if not self._kind_of(name).is_sure and self._is_silent(subject.metric)
+        ]
+        for metric in silent:
+            self._server.missing.pop((metric.extra_args['resource_type'], metric.name), None)
+        for metric, exists in zip(silent, self._runner.map(self._exists, silent), strict=True):
+            if exists is not True:
+                self._silent[metric.type] = metric, exists
+
+    def _last_begins(self, kind: _Type) -> dict[str, float] | requests.RequestFailed:
+        """Return {scope id: the latest begin of a period in which it still has resources}.
+
+        Resources that are only remembered may have been deleted: scopes where that would matter are listed again.
+        """
+        found = kind.inventory.last_begins()
+        if kind.is_sure:
+            return found
+        seen = set(kind.confirmed)
+        for name, answer in self._found.items():
+            if self._kind_of(name) is kind:
+                seen |= answer.seen
+        confirmed = kind.inventory.last_begins(seen)
+        last = self._batch.begins[-1]
+        doubtful = [
+            scope_id
+            for scope_id in self._batch.scope_ids
+            if scope_id in found and min(found[scope_id], last) > confirmed.get(scope_id, -math.inf)
+        ]
+        if not doubtful:
+            return found
+        now = time.time()
+        try:
+            read = inventory.read(self._client, kind.wanted, doubtful, kind.begin, self._deadline)
+        except requests.RequestFailed as error:
+            return error
+        self._warm.learn(kind.wanted, doubtful, kind.begin, now, read)
+        again = read.last_begins()
+        return {name: again.get(name, -math.inf) if name in doubtful else last for name, last in found.items()}
 
     def _exists(self, metric: metrics.Metric) -> bool:
         """Return whether any resource of the type of *metric*, of whatever scope, has it."""
@@ -619,3 +759,7 @@ class _Work:
                 result.append(usage.Trouble(scope_id, name, begin, end, status, text, permanent))
             last = ((scope_id, name), end, what)
         return result
+
+
+def _is_id(text: str) -> bool:
+    return len(text) == 36 and text.count('-') == 4

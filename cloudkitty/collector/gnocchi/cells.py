@@ -58,12 +58,14 @@ class Found:
     :ivar points: single points: series to its begins and quantities; unsorted.
     :ivar failed: (scope id, begin) of cells that cannot be billed, and why.
     :ivar strays: how many groups name a resource, or a scope of it, that nobody knows.
+    :ivar seen: ids of the other resources.
     """
 
     rows: list[tuple[series.Series, tuple[int, ...], tuple[Decimal, ...]]] = dataclasses.field(default_factory=list)
     points: dict[series.Series, tuple[list[int], list[Decimal]]] = dataclasses.field(default_factory=dict)
     failed: dict[tuple[str, int], str] = dataclasses.field(default_factory=dict)
     strays: int = 0
+    seen: set[str] = dataclasses.field(default_factory=set)
 
     def add(self, other: 'Found') -> None:
         """Take in *other*."""
@@ -74,31 +76,36 @@ class Found:
             known[1].extend(quantities)
         self.failed.update(other.failed)
         self.strays += other.strays
+        self.seen |= other.seen
 
     def columns(self, length: int, failed: Collection[tuple[str, int]]) -> list[series.Columns]:
         """Hand over the points outside the cells *failed*, sorted by begin."""
         rows, self.rows = self.rows, []
-        result: dict[series.Series, series.Columns] = {}
+        # By fingerprint: to compare series takes longer than all else here.
+        result: dict[bytes, series.Columns] = {}
+        loose_ones = {key.fingerprint for key in self.points}
         for key, begins, quantities in rows:
-            if key in result or key in self.points:
+            mark = key.fingerprint
+            if mark in result or mark in loose_ones:
                 # Of a series in pieces.
-                before = result.pop(key, None)
+                before = result.pop(mark, None)
+                loose_ones.add(mark)
                 known = self.points.setdefault(key, ([], []))
                 known[0].extend((*before.begins, *begins) if before else begins)
                 known[1].extend((*before.quantities, *quantities) if before else quantities)
             else:
-                result[key] = series.Columns(key, length, begins, quantities)
+                result[mark] = series.Columns(key, length, begins, quantities)
         for key in list(self.points):
             # Taken out as it goes: two of everything need not be in memory.
             loose, values = self.points.pop(key)
             order = sorted(range(len(loose)), key=loose.__getitem__)
-            result[key] = series.Columns(
+            result[key.fingerprint] = series.Columns(
                 key, length, tuple([loose[index] for index in order]), tuple([values[index] for index in order])
             )
         if not failed:
             return list(result.values())
         scope_ids = {scope_id for scope_id, _ in failed}
-        parts = (_without(item, failed) if key.scope_id in scope_ids else item for key, item in result.items())
+        parts = (_without(item, failed) if item.series.scope_id in scope_ids else item for item in result.values())
         return [item for item in parts if item.begins]
 
 
@@ -144,11 +151,12 @@ def _read_groups(
     for item in answer:
         group = item['group']
         resource = resources.get(group['id'])
-        if resource is None or group[scope_key] not in resource.scopes:
+        scope_id = group[scope_key]
+        if resource is None or not resource.belonged_to(scope_id):
             # Whoever it belongs to must not pay for it here.
             reader.found.strays += 1
             continue
-        scope_id = group[scope_key]
+        reader.found.seen.add(resource.id)
         if scope_id not in window.scope_ids:
             # It was somebody else's for a while.
             continue
@@ -164,7 +172,7 @@ def _read_groups(
             reader.add_row(scope_id, *row, resource, group)
         elif keeps_all:
             for begin, granules in cells.items():
-                reader.add(scope_id, begin, granules, resource.at(begin + window.length, group), group)
+                reader.add(scope_id, begin, granules, resource, resource.at(begin + window.length, group), group)
         else:
             merged.setdefault((resource.id, scope_id), []).append((group, cells))
     for (resource_id, scope_id), parts in merged.items():
@@ -175,7 +183,8 @@ def _read_groups(
             revision, group = max(
                 ((resources[resource_id].at(end, group), group) for group, _ in there), key=lambda pair: pair[0].begin
             )
-            reader.add(scope_id, begin, _add_up(granules for _, granules in there), revision, group)
+            granules = _add_up(granules for _, granules in there)
+            reader.add(scope_id, begin, granules, resources[resource_id], revision, group)
     return reader.found
 
 
@@ -192,6 +201,7 @@ def read_plain(
         if resource is None:
             reader.found.strays += 1
             continue
+        reader.found.seen.add(resource.id)
         cells = reader.split(item['measures']['measures']['aggregated'])
         said = _mark(cells)
         before = reader.note(resource.id, said)
@@ -203,7 +213,7 @@ def read_plain(
             revision = resource.at(begin + window.length)
             if revision.scope_id in window.scope_ids and revision.holds_at(begin + window.length):
                 # Else it was, or is by now, somebody else's.
-                reader.add(revision.scope_id, begin, granules, revision, revision.attributes)
+                reader.add(revision.scope_id, begin, granules, resource, revision, revision.attributes)
     return reader.found
 
 
@@ -228,12 +238,11 @@ class _Reader:
         # What identifies a group, to what it said, or a digest of that.
         self._seen: dict[Hashable, Any] = {}
         # The texts of instants to the begins of periods that they are: resources of one metric have the same.
-        self._rows: dict[tuple[str, ...], tuple[int, ...]] = {}
+        self._rows: dict[tuple[str, ...] | str, tuple[int, ...]] = {}
+        # Numbers to the quantities of a row of one.
+        self._row_of: dict[Any, tuple[Decimal, ...]] = {}
         self._is_plain = metrics.is_plain(metric)
         self._quantities: dict[Any, Decimal] = {}
-        self._series: dict[tuple[int, int, str], series.Series] = {}
-        # The keys of the former are ids of these: none may go meanwhile.
-        self._kept: list[Any] = []
 
     def split(self, measures: Any) -> dict[int, Granules]:
         """Return the granules of *measures* by the period that they begin in.
@@ -264,6 +273,8 @@ class _Reader:
         """
         if not measures:
             return None
+        if len(measures) == 1:
+            return self._read_one(*measures[0])
         times, spans, values = zip(*measures, strict=True)
         span = spans[0]
         if span != self._window.length or spans.count(span) != len(spans) or not _NUMBERS.issuperset(map(type, values)):
@@ -280,6 +291,23 @@ class _Reader:
         except (amount.AmountTooLarge, ArithmeticError):
             # One of them is odd.
             return None
+
+    def _read_one(self, time: str, span: Any, value: Any) -> Row | None:
+        """Return what :meth:`read_row` does for a single measure."""
+        if span != self._window.length or type(value) not in _NUMBERS:
+            return None
+        begins = self._rows.get(time)
+        if begins is None:
+            begins = self._rows[time] = self._begins_of((time,))
+        if not begins:
+            return None
+        known = self._row_of.get(value)
+        if known is None:
+            try:
+                known = self._row_of[value] = self._convert_all((value,))
+            except (amount.AmountTooLarge, ArithmeticError):
+                return None
+        return begins, known
 
     def _begins_of(self, times: Sequence[str]) -> tuple[int, ...]:
         """Return the periods that begin at *times*; () where these are not ascending begins of periods."""
@@ -318,6 +346,7 @@ class _Reader:
         scope_id: str,
         begin: int,
         granules: Granules,
+        resource: inventory.Resource,
         revision: inventory.Revision,
         group: Mapping[str, Any],
     ) -> None:
@@ -330,7 +359,7 @@ class _Reader:
         except amount.AmountTooLarge as error:
             self.fail(scope_id, begin, str(error))
             return
-        self._add_point(scope_id, begin, quantity, revision, group)
+        self._add_point(self._make_series(scope_id, resource, revision, group), begin, quantity)
 
     def add_row(
         self,
@@ -342,19 +371,17 @@ class _Reader:
     ) -> None:
         """Add a point a period: those of *resource* while it shows the attributes *group*."""
         if len(resource.revisions) == 1 and begins[-1] <= resource.revisions[0].last_begin:
-            of = self._make_series(scope_id, resource.revisions[0], group)
+            of = self._make_series(scope_id, resource, resource.revisions[0], group)
             self.found.rows.append((of, begins, quantities))
             return
         for begin, quantity in zip(begins, quantities, strict=True):
             revision = resource.at(begin + self._window.length, group)
             if begin <= revision.last_begin:
                 # Else a request for this period alone would no longer find it.
-                self._add_point(scope_id, begin, quantity, revision, group)
+                self._add_point(self._make_series(scope_id, resource, revision, group), begin, quantity)
 
-    def _add_point(
-        self, scope_id: str, begin: int, quantity: Decimal, revision: inventory.Revision, group: Mapping[str, Any]
-    ) -> None:
-        begins, quantities = self.found.points.setdefault(self._make_series(scope_id, revision, group), ([], []))
+    def _add_point(self, of: series.Series, begin: int, quantity: Decimal) -> None:
+        begins, quantities = self.found.points.setdefault(of, ([], []))
         begins.append(begin)
         quantities.append(quantity)
 
@@ -381,20 +408,28 @@ class _Reader:
             quantity = self._quantities[value] = metrics.convert(self._metric, number)
         return quantity
 
-    def _make_series(self, scope_id: str, revision: inventory.Revision, group: Mapping[str, Any]) -> series.Series:
-        key = (id(revision), id(group), scope_id)
-        found = self._series.get(key)
-        if found is None:
-            attributes = revision.attributes
-            found = self._series[key] = series.Series(
-                scope_id,
-                self._metric.type,
-                self._metric.unit,
-                {name: group.get(name) for name in self._metric.groupby},
-                {name: attributes.get(name, '') for name in self._metric.metadata},
-                self._metric.description,
-            )
-            self._kept += [revision, group]
+    def _make_series(
+        self, scope_id: str, resource: inventory.Resource, revision: inventory.Revision, group: Mapping[str, Any]
+    ) -> series.Series:
+        """Return the series of *resource* in *revision* that shows the attributes *group*: one object for all batches.
+
+        The attributes of a revision do not change.
+        """
+        key = (self._metric.type, scope_id, revision.begin)
+        made = resource.made.get(key)
+        if made is not None and made[0] is self._metric and made[1] == group:
+            found: series.Series = made[2]
+            return found
+        attributes = revision.attributes
+        found = series.Series(
+            scope_id,
+            self._metric.type,
+            self._metric.unit,
+            {name: group.get(name) for name in self._metric.groupby},
+            {name: attributes.get(name, '') for name in self._metric.metadata},
+            self._metric.description,
+        )
+        resource.made[key] = (self._metric, group, found)
         return found
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import dataclasses
 import datetime
 import fnmatch
+import itertools
 import math
 from typing import Any
 from urllib import parse
@@ -56,14 +57,16 @@ class Revision:
 
 @dataclasses.dataclass(slots=True)
 class Resource:
-    """A resource and its revisions since the begin of the window, oldest first.
+    """A resource and its revisions since the begin of the window, oldest first. Not changed once it is read.
 
     :ivar metrics: metric name to Gnocchi's id of it.
+    :ivar made: what was made of its revisions, for those who made it to find it again.
     """
 
     id: str
     metrics: Mapping[str, str]
     revisions: list[Revision]
+    made: dict[Any, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)
 
     @property
     def first(self) -> float:
@@ -74,6 +77,22 @@ class Resource:
         if len(self.revisions) == 1:
             return {self.revisions[0].scope_id}
         return {item.scope_id for item in self.revisions}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no revision is missing between two others."""
+        return all(one.end == other.begin for one, other in itertools.pairwise(self.revisions))
+
+    @property
+    def weight(self) -> int:
+        """What it takes to remember it, with what may be made of it: 1 for a revision, or for a series of it."""
+        return len(self.revisions) * (1 + len(self.metrics))
+
+    def belonged_to(self, scope_id: str) -> bool:
+        """Return whether a revision is of *scope_id*."""
+        if len(self.revisions) == 1:
+            return self.revisions[0].scope_id == scope_id
+        return scope_id in self.scopes
 
     def has(self, metric_name: str) -> bool:
         """Return whether it has a metric of that name, which may be a pattern (``disk.*``)."""
@@ -101,32 +120,141 @@ class Resource:
             for index, item in enumerate(self.revisions)
         )
 
+    def merge(self, other: 'Resource') -> 'Resource':
+        """Return it with the revisions of *other*, which is the same one, too."""
+        found = {item.begin: item for item in self.revisions}
+        for item in other.revisions:
+            if item.begin not in found or found[item.begin].end is None:
+                # What has an end was read later.
+                found[item.begin] = item
+        metrics = {**self.metrics, **other.metrics}
+        return Resource(self.id, metrics, sorted(found.values(), key=lambda item: item.begin))
 
-@dataclasses.dataclass(slots=True)
+    def since(self, begin: int) -> 'Resource | None':
+        """Return it as :func:`read` lists it for windows from *begin* on; None if it does not."""
+        kept = [item for item in self.revisions if item.last_begin >= begin]
+        if len(kept) == len(self.revisions):
+            return self
+        return Resource(self.id, self.metrics, kept, self.made) if kept else None
+
+
+class Holding:
+    """The resources of a scope, by id, and what there is to know of them together. Not changed once it is made.
+
+    :ivar moved: ids of those that others had, too.
+    :ivar latest: when the last of them was first recorded.
+    :ivar until: the begin of a window up to which all revisions are listed.
+    :ivar weight: what it takes to remember it.
+    """
+
+    __slots__ = ('_counts', '_having', 'latest', 'moved', 'resources', 'until', 'weight')
+
+    def __init__(self, resources: dict[str, Resource]) -> None:
+        self.resources = resources
+        self.latest = -math.inf
+        self.until = math.inf
+        moved = []
+        for resource in resources.values():
+            self.latest = max(self.latest, resource.first)
+            if len(resource.revisions) > 1 and len(resource.scopes) > 1:
+                moved.append(resource.id)
+            for item in resource.revisions:
+                self.until = min(self.until, item.last_begin)
+        self.moved = tuple(moved)
+        self.weight = sum(resource.weight for resource in resources.values()) or 1
+        self._counts: dict[str, int] = {}
+        self._having: dict[str, Holding] = {}
+
+    def count(self, metric_name: str) -> int:
+        """Return how many have *metric_name*."""
+        count = self._counts.get(metric_name)
+        if count is None:
+            count = sum(resource.has(metric_name) for resource in self.resources.values())
+            self._counts[metric_name] = count
+        return count
+
+    def having(self, metric_name: str) -> 'Holding':
+        """Return those that have *metric_name*."""
+        if self.count(metric_name) == len(self.resources):
+            return self
+        found = self._having.get(metric_name)
+        if found is None:
+            found = Holding({name: item for name, item in self.resources.items() if item.has(metric_name)})
+            self._having[metric_name] = found
+        return found
+
+    def since(self, begin: int) -> 'Holding':
+        """Return those that :func:`read` lists for windows from *begin* on."""
+        if begin <= self.until:
+            return self
+        kept = ((name, resource.since(begin)) for name, resource in self.resources.items())
+        return Holding({name: resource for name, resource in kept if resource is not None})
+
+
 class Inventory:
-    """Resources by id."""
+    """Resources by id, and by scope.
 
-    resources: dict[str, Resource]
+    :param holdings: of scopes, if they are known: all that *resources* has of any scope.
+    """
+
+    def __init__(
+        self, resources: dict[str, Resource] | None = None, holdings: dict[str, Holding] | None = None
+    ) -> None:
+        self.resources = {} if resources is None else resources
+        self._holdings: dict[str, Holding] | None = holdings
+
+    @classmethod
+    def of(cls, holdings: Mapping[str, Holding]) -> 'Inventory':
+        """Return an inventory of what scopes hold, by scope id."""
+        resources: dict[str, Resource] = {}
+        for holding in holdings.values():
+            resources.update(holding.resources)
+        if len(resources) == sum(len(holding.resources) for holding in holdings.values()):
+            return cls(resources, dict(holdings))
+        found = cls()
+        for holding in holdings.values():
+            found.add(cls(dict(holding.resources)))
+        return found
+
+    @property
+    def holdings(self) -> Mapping[str, Holding]:
+        """What each scope holds; what it held once, too."""
+        if self._holdings is None:
+            owned: dict[str, dict[str, Resource]] = {}
+            for name, resource in self.resources.items():
+                for scope_id in resource.scopes:
+                    owned.setdefault(scope_id, {})[name] = resource
+            self._holdings = {scope_id: Holding(resources) for scope_id, resources in owned.items()}
+        return self._holdings
 
     def add(self, other: 'Inventory') -> None:
         """Take in *other*, which holds the resources of other scopes."""
-        for name, resource in other.resources.items():
-            known = self.resources.setdefault(name, resource)
-            if known is not resource:
-                begins = {item.begin for item in known.revisions}
-                known.revisions += [item for item in resource.revisions if item.begin not in begins]
-                known.revisions.sort(key=lambda item: item.begin)
+        common = self.resources.keys() & other.resources.keys()
+        merged = {
+            name: self.resources[name].merge(other.resources[name])
+            for name in common
+            if self.resources[name] is not other.resources[name]
+        }
+        known, more = self.holdings, other.holdings
+        self.resources.update(other.resources)
+        self.resources.update(merged)
+        is_plain = not merged and not known.keys() & more.keys()
+        self._holdings = {**known, **more} if is_plain else None
 
-    def having(self, metric_name: str) -> list[Resource]:
-        """Return the resources that have *metric_name*."""
-        return [resource for resource in self.resources.values() if resource.has(metric_name)]
+    def count(self, metric_name: str) -> int:
+        """Return how many resources have *metric_name*."""
+        return sum(holding.count(metric_name) for holding in self.holdings.values())
 
-    def last_begins(self) -> dict[str, float]:
-        """Return {scope id: the latest begin of a period in which it still has resources}."""
+    def last_begins(self, names: Collection[str] | None = None) -> dict[str, float]:
+        """Return {scope id: the latest begin of a period in which it still has resources}.
+
+        :param names: ids of the resources that count; all of them by default.
+        """
         result: dict[str, float] = {}
-        for resource in self.resources.values():
-            for item in resource.revisions:
-                result[item.scope_id] = max(item.last_begin, result.get(item.scope_id, -math.inf))
+        for name, resource in self.resources.items():
+            if names is None or name in names:
+                for item in resource.revisions:
+                    result[item.scope_id] = max(item.last_begin, result.get(item.scope_id, -math.inf))
         return result
 
 
@@ -156,16 +284,57 @@ def read(
     """
     resources: dict[str, Resource] = {}
     _read(client, wanted, wanted.scope_key, scope_ids, begin, resources, deadline)
-    for resource in resources.values():
-        resource.revisions.sort(key=lambda item: item.begin)
-    # What begins inside the window may have been somebody else's before: Gnocchi counts the first revision that a
-    # request finds from the begin of the window, whatever there was before it.
-    young = [resource.id for resource in resources.values() if resource.first > begin]
+    _sort(resources)
+    # What begins inside the window, or after a gap, may have been somebody else's before: Gnocchi counts the first
+    # revision that a request finds from the begin of the window, whatever there was before it.
+    young = [item.id for item in resources.values() if item.first > begin or not item.is_whole]
     if young:
         _read(client, wanted, 'id', young, begin, resources, deadline)
-        for name in young:
-            resources[name].revisions.sort(key=lambda item: item.begin)
+        _sort(resources)
     return Inventory(resources)
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """What became of resources: those of *ids* are now as *found*, or gone."""
+
+    ids: frozenset[str]
+    found: Inventory
+
+
+def read_changes(
+    client: requests.Client,
+    wanted: Wanted,
+    scope_ids: Collection[str],
+    begin: int,
+    since: int,
+    deadline: requests.Deadline,
+) -> Changes:
+    """Return the resources of *scope_ids* of which a revision began or ended at *since* or later.
+
+    They are as for :func:`read`. What leaves no revision is not told: that a resource was deleted, or got a metric.
+
+    Raises :class:`requests.RequestFailed`: NO_TYPE where the source has no such type.
+    """
+    path = _path(wanted.resource_type)
+    query = [('history', 'true'), ('limit', str(PAGE)), ('sort', 'id:asc'), ('attrs', 'id')]
+    recent = {'or': [{'>=': {name: iso(since)}} for name in ('revision_start', 'revision_end')]}
+    ids: set[str] = set()
+    for part in chunks(scope_ids, MOST_NAMES):
+        for page in client.pages(path, query, {'and': [{'in': {wanted.scope_key: part}}, recent]}, deadline):
+            with requests.sense('a list of resources'):
+                ids.update(item['id'] for item in page)
+    resources: dict[str, Resource] = {}
+    if ids:
+        _read(client, wanted, 'id', sorted(ids), begin, resources, deadline)
+        _sort(resources)
+    return Changes(frozenset(ids), Inventory(resources))
+
+
+def _sort(resources: Mapping[str, Resource]) -> None:
+    for resource in resources.values():
+        if len(resource.revisions) > 1:
+            resource.revisions.sort(key=lambda item: item.begin)
 
 
 def _read(

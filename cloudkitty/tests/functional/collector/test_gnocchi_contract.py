@@ -2,6 +2,7 @@
 """What is collected from Gnocchi, proven on the stand-in and on a real one alike."""
 
 from decimal import Decimal
+import time
 
 import pytest
 
@@ -265,3 +266,40 @@ def test_pages_are_followed(any_world, monkeypatch):
     found = any_world.collector(metrics).collect(batch(any_world, metrics, ('a', 'b', 'c')))
     monkeypatch.setattr('cloudkitty.collector.gnocchi.inventory.PAGE', 1000)
     assert points(found) == points(any_world.collector(metrics).collect(batch(any_world, metrics, ('a', 'b', 'c'))))
+
+
+def test_remembered_resources_are_brought_up_to_date_by_what_changed(any_world):
+    world = any_world
+    now = int(time.time())
+    begin = now // HOUR * HOUR - 2 * HOUR
+    values = dict.fromkeys(range(begin, now, 300), 2.0)
+    for name in ('plain', 'changed', 'moved', 'ended', 'deleted', 'late'):
+        world.add(name, 'a', begin - DAY, values, flavor='small')
+    metrics = world.metrics(('cpu', {'groupby': ['id', 'flavor'], 'metadata': ['zone']}), ('mem', {}))
+    # To the end of the current hour, so that what happens now matters.
+    asked = batch(world, metrics, 'ab', begin, 3)
+    collector = world.collector(metrics, max_resources=10**6)
+    world.source.settle()
+    before = collector.collect(asked)
+    assert {key[0] for key in points(before)} == {world.scope('a')}
+
+    world.revise('changed', now - 100, flavor='big', zone='z')
+    world.revise('moved', now - 90, project_id='b')
+    world.revise('ended', now - 80, ended_at=now - 80)
+    world.source.delete(world.id('deleted'))
+    world.source.add_metric(world.id('late'), world.metric('mem'))
+    world.source.measure(world.id('late'), world.metric('mem'), values)
+    world.add('new', 'b', now - 70, values)
+    world.source.settle()
+    found, expected = collector.collect(asked), world.collector(metrics).collect(asked)
+    assert (points(found), troubles(found)) == (points(expected), troubles(expected))
+    assert points(found) != points(before)
+    there = {
+        (item.series.metric, world.scope('b') == item.series.scope_id, item.series.groupby['id'])
+        for item in found.columns
+    }
+    assert {('cpu', True, world.id('new')), ('mem', False, world.id('late'))} <= there
+    assert ('cpu', False, world.id('deleted')) not in there
+    # The next look finds nothing, and says the same.
+    again = collector.collect(asked)
+    assert (points(again), troubles(again)) == (points(expected), troubles(expected))

@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resources that were read a moment ago give what reading them again would."""
+"""Resources that are remembered, and brought up to date by what changed, give what listing them anew would."""
 
+import copy
+import os
+
+import hypothesis
+from hypothesis import HealthCheck
+from hypothesis import given
+from hypothesis import settings
+from hypothesis import strategies
 import pytest
 
 from cloudkitty import usage
 from cloudkitty.collector.gnocchi import warm
 from cloudkitty.tests import gnocchi
 from cloudkitty.tests import samples
+from cloudkitty.tests.functional.collector import conftest
 from cloudkitty.tests.functional.collector import test_gnocchi_contract as contract
 
 HOUR = samples.HOUR
@@ -108,7 +117,7 @@ def test_a_resource_that_is_news_is_found(world, metrics, fake, clock):
 
 
 def test_only_so_many_are_remembered(world, metrics, fake, clock):
-    for limit, reads in ((0, True), (1, True), (2, False)):
+    for limit, reads in ((0, True), (3, True), (4, False)):
         collector = world.collector(metrics, max_resources=limit)
         collector.collect(batch(world, metrics, 0, 1))
         searches(fake)
@@ -122,3 +131,142 @@ def test_what_could_not_be_read_is_not_remembered(world, metrics, fake, clock):
     assert collector.collect(batch(world, metrics, 0, 1)).troubles
     fake.faults.clear()
     assert len(content(collector.collect(batch(world, metrics, 0, 1)))) == 2
+
+
+# Whatever happens to resources
+
+
+def shown(found):
+    """Return all that a collection says."""
+    columns = sorted((item.series.fingerprint, item.begins, item.quantities) for item in found.columns)
+    return columns, sorted(found.troubles, key=repr), found.source_down
+
+
+def list_anew(world, collector, metrics):
+    """Return a collector that remembers nothing, and has learnt no less."""
+    other = world.collector(metrics)
+    other._server.existing = copy.copy(collector._server.existing)
+    return other
+
+
+#: More by hand: CK_STORIES=1000.
+EXAMPLES = int(os.environ.get('CK_STORIES', '100'))
+#: To make a story shorter takes minutes.
+PHASES = set(hypothesis.Phase) - {hypothesis.Phase.shrink}
+NAMES = ('cpu', 'mem', 'ghost')
+
+
+class Story:
+    """What happens to a few resources of three scopes, at one instant after the other."""
+
+    def __init__(self, world, clock):
+        self.world = world
+        self.clock = clock
+        self.here = {}
+        self.metrics = world.metrics(
+            ('cpu', {'groupby': ['id', 'flavor'], 'metadata': ['zone']}),
+            ('mem', {'metadata': ['flavor'], 'extra_args': {'use_all_resource_revisions': False}}),
+            ('ghost', {'groupby': ['id', 'project_id']}),
+        )
+        self.collector = world.collector(self.metrics, max_resources=10**6)
+
+    def wait(self, seconds):
+        self.clock.now += seconds
+
+    def create(self, name, scope, metrics, flavor):
+        if name not in self.here:
+            self.here[name] = set(metrics)
+            names = [self.world.metric(item) for item in metrics]
+            self.world.source.create_resource(
+                self.world.KIND,
+                self.world.id(name),
+                self.world.scope(scope),
+                self.clock.now,
+                names,
+                flavor=flavor,
+                zone='z',
+            )
+
+    def revise(self, name, **attributes):
+        if name in self.here:
+            self.world.revise(name, self.clock.now, **attributes)
+
+    def change(self, name, flavor, zone):
+        self.revise(name, flavor=flavor, zone=zone)
+
+    def move(self, name, scope):
+        self.revise(name, project_id=scope)
+
+    def end(self, name, before):
+        self.revise(name, ended_at=self.clock.now - before)
+
+    def delete(self, name):
+        if self.here.pop(name, None) is not None:
+            self.world.source.delete(self.world.id(name))
+
+    def add_metric(self, name, metric):
+        if name in self.here and metric not in self.here[name]:
+            self.here[name].add(metric)
+            self.world.source.add_metric(self.world.id(name), self.world.metric(metric))
+
+    def measure(self, name, ago, value):
+        hour = int(self.clock.now) // HOUR - ago
+        for metric in self.here.get(name, ()):
+            self.world.source.measure(self.world.id(name), self.world.metric(metric), {hour * HOUR: value})
+
+    def collect(self, scopes, ago, count):
+        begin = (int(self.clock.now) // HOUR - ago) * HOUR
+        asked = usage.Batch(tuple(map(self.world.scope, scopes)), self.metrics, begin, HOUR, count)
+        # What is missing is believed for an hour, whoever lists resources.
+        self.collector._server.missing.clear()
+        expected = list_anew(self.world, self.collector, self.metrics).collect(asked)
+        assert shown(self.collector.collect(asked)) == shown(expected)
+
+
+def step(name, *arguments):
+    return strategies.tuples(strategies.just(name), *arguments)
+
+
+resources = strategies.sampled_from('rstu')
+scopes = strategies.sampled_from('abc')
+flavors = strategies.sampled_from(('small', 'big'))
+metric_names = strategies.sampled_from(NAMES)
+steps = strategies.lists(
+    strategies.one_of(
+        step('create', resources, scopes, strategies.sets(metric_names), flavors),
+        step('change', resources, flavors, strategies.sampled_from('yz')),
+        step('move', resources, scopes),
+        step('end', resources, strategies.sampled_from((0, 60, 30 * HOUR))),
+        step('delete', resources),
+        step('add_metric', resources, metric_names),
+        step('measure', resources, strategies.integers(0, 4), strategies.integers(0, 9)),
+        step('wait', strategies.sampled_from((400, 1500, HOUR, 5 * HOUR, 30 * HOUR))),
+        step(
+            'collect',
+            strategies.sets(scopes, min_size=1).map(sorted),
+            strategies.integers(0, 5),
+            strategies.integers(1, 3),
+        ),
+    ),
+    min_size=4,
+    max_size=25,
+)
+
+
+@settings(
+    deadline=None, max_examples=EXAMPLES, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(steps)
+def test_whatever_happens_the_batch_is_that_of_resources_listed_anew(fake, clock, told):
+    hypothesis.note(told)
+    story = Story(conftest.World(fake), clock)
+    fake.resources.clear()
+    clock.now = JUNE + 40 * HOUR
+    story.create('r', 'a', ['cpu'], 'small')
+    story.create('s', 'b', ['cpu', 'mem'], 'small')
+    story.collect('abc', 1, 1)
+    for name, *arguments in told:
+        clock.now += 7
+        getattr(story, name)(*arguments)
+    story.wait(HOUR)
+    story.collect('abc', 2, 2)

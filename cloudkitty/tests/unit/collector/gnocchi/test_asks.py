@@ -13,6 +13,10 @@ JUNE = samples.JUNE
 Mode = asks.Mode
 
 
+def make_inventory(*resources):
+    return inventory.Inventory({resource.id: resource for resource in resources})
+
+
 def make_subject(**extra_args):
     def resource(name, *revisions):
         return test_cells.make_resource(*revisions, name=name)
@@ -21,13 +25,13 @@ def make_subject(**extra_args):
         test_cells.make_metric(**extra_args),
         'project_id',
         HOUR,
-        [
+        make_inventory(
             resource('plain', (0, {'project_id': 'p'})),
             resource('other', (0, {'project_id': 'q'})),
             resource('moved', (0, {'project_id': 'p'}), (JUNE + HOUR, {'project_id': 'q'})),
             resource('young', (JUNE + 3 * HOUR, {'project_id': 'p'})),
             resource('late', (JUNE + 9 * HOUR, {'project_id': 'q'})),
-        ],
+        ),
     )
 
 
@@ -65,7 +69,7 @@ def test_without_a_granularity_everything_is_asked_for_plainly():
 
 def test_a_request_names_what_the_definition_says():
     metric = test_cells.make_metric(('flavor', 'project_id'), aggregation_method='mean', force_granularity=300)
-    subject = asks.Subject(metric, 'project_id', HOUR, [test_cells.make_resource()])
+    subject = asks.Subject(metric, 'project_id', HOUR, make_inventory(test_cells.make_resource()))
     query, body = subject.request(asks.Ask(Mode.BY_SCOPE, ('p',), JUNE, JUNE + 2 * HOUR))
     assert query == [
         ('start', '2026-06-01T00:00:00+00:00'),
