@@ -11,7 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies
 import pytest
 
+from cloudkitty import coverage
 from cloudkitty import usage
+from cloudkitty.collector.gnocchi import inventory
 from cloudkitty.collector.gnocchi import warm
 from cloudkitty.tests import gnocchi
 from cloudkitty.tests import samples
@@ -253,11 +255,17 @@ steps = strategies.lists(
 )
 
 
+@pytest.fixture
+def no_rest(monkeypatch):
+    """What is known is never used as it is: that would be what was to be listed some minutes ago."""
+    monkeypatch.setattr(warm, 'FRESH', 0)
+
+
 @settings(
     deadline=None, max_examples=EXAMPLES, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(steps)
-def test_whatever_happens_the_batch_is_that_of_resources_listed_anew(fake, clock, told):
+def test_whatever_happens_the_batch_is_that_of_resources_listed_anew(fake, clock, no_rest, told):
     hypothesis.note(told)
     story = Story(conftest.World(fake), clock)
     fake.resources.clear()
@@ -270,3 +278,80 @@ def test_whatever_happens_the_batch_is_that_of_resources_listed_anew(fake, clock
         getattr(story, name)(*arguments)
     story.wait(HOUR)
     story.collect('abc', 2, 2)
+
+
+# What goes wrong meanwhile
+
+
+@pytest.fixture
+def kept(world, metrics, clock):
+    """A collector that has collected an hour before."""
+    collector = world.collector(metrics, max_resources=100)
+    collector.collect(batch(world, metrics, 0, 1))
+    clock.now += HOUR
+    return collector
+
+
+def test_changes_that_cannot_be_read_fail_the_scopes_and_are_asked_for_again(world, metrics, fake, kept):
+    fake.faults.append(gnocchi.Fault('search', status=500, times=50))
+    found = kept.collect(batch(world, metrics, 1, 1))
+    assert [item.status for item in found.troubles] == [coverage.Status.FAILED] * 2 and not found.columns
+    fake.faults.clear()
+    world.revise('a', JUNE + 30 * HOUR + 60, flavor='big')
+    found = kept.collect(batch(world, metrics, 1, 1))
+    assert shown(found) == shown(world.collector(metrics).collect(found.batch))
+
+
+def test_changes_that_are_too_many_are_asked_for_in_halves(world, metrics, fake, kept):
+    fake.faults.append(gnocchi.Fault('search', status=413, times=1))
+    searches(fake)
+    assert len(content(kept.collect(batch(world, metrics, 1, 1)))) == 2
+    assert searches(fake) == 3
+
+
+def test_a_type_that_went_is_unknown(world, metrics, fake, kept):
+    for name in 'ab':
+        fake.delete(world.id(name))
+    del fake.types[world.KIND]
+    found = kept.collect(batch(world, metrics, 1, 1))
+    assert [item.status for item in found.troubles] == [coverage.Status.UNKNOWN] * 2
+
+
+def test_a_metric_that_cannot_be_read_as_asked_fails_its_scope_alone(world, metrics, fake, kept):
+    fake.create_policy('days', (86400,))
+    fake.add_metric(world.id('b'), world.metric('mem'), 'days')
+    fake.add_metric(world.id('a'), world.metric('mem'))
+    fake.measure(world.id('a'), world.metric('mem'), contract.every(1.0))
+    both = world.metrics(('cpu', {}), ('mem', {}))
+    collector = world.collector(both, max_resources=100)
+    fake.delete(world.id('b'))
+    world.add('b', 'b', JUNE - HOUR, contract.every(2.0))
+    collector.collect(batch(world, both, 0, 1))
+    # It gets the metric when its resources are known already.
+    fake.add_metric(world.id('b'), world.metric('mem'), 'days')
+    found = collector.collect(batch(world, both, 1, 1))
+    assert shown(found) == shown(list_anew(world, collector, both).collect(found.batch))
+    assert [(item.scope_id, item.metric) for item in found.troubles] == [(world.scope('b'), 'mem')]
+
+
+def test_an_old_server_has_all_resources_listed(world, fake, clock):
+    fake.is_old = True
+    world.add('a', 'a', JUNE - HOUR, contract.every(2.0))
+    world.add('without', 'a', JUNE - HOUR, metric=None)
+    metrics = world.metrics(('cpu', {}))
+    collector = world.collector(metrics, max_resources=100)
+    for first in range(3):
+        clock.now += HOUR
+        found = collector.collect(batch(world, metrics, first, 1))
+        assert len(content(found)) == 1 and not found.troubles
+    assert not collector._server.has_history
+
+
+def test_only_what_changed_is_read(world, metrics, fake, clock, kept):
+    world.revise('a', clock.now, flavor='big')
+    bodies = []
+    fake.faults.append(gnocchi.Fault('search', when=lambda query, body: bodies.append(body), times=50))
+    kept.collect(batch(world, metrics, 1, 1))
+    first, second = bodies
+    assert {'>=': {'revision_end': inventory.iso(int(JUNE + 30 * HOUR - warm.MARGIN))}} in first['and'][1]['or']
+    assert second['and'][0] == {'in': {'id': [world.id('a')]}}
