@@ -147,22 +147,22 @@ class GnocchiCollector(base.BaseCollector):
     def _collect(self, batch: usage.Batch) -> usage.Usage:
         if self._client is None:
             raise errors.ConfigurationError('The collector gnocchi has no connection.')
-        work = self._make_work(batch)
+        work = self._make_work(batch, self._warm)
         found = work.run()
         if work.is_stale:
-            # There are resources that nobody knew a moment ago.
-            found = self._make_work(batch).run()
+            # There are resources that nobody knew a moment ago. Whoever else collects meanwhile, nothing is remembered.
+            found = self._make_work(batch, warm.Inventories(0)).run()
         self._server.sizes.grow()
         return found
 
-    def _make_work(self, batch: usage.Batch) -> '_Work':
+    def _make_work(self, batch: usage.Batch, remembered: warm.Inventories) -> '_Work':
         assert self._client is not None
         return _Work(
             self._client,
             self._scope_key,
             self._runner,
             self._server,
-            self._warm,
+            remembered,
             batch,
             requests.Deadline(self._timeout),
         )
@@ -176,7 +176,7 @@ class _Type:
     :ivar failed: scopes whose resources could not be read, and why.
     :ivar is_warm: some of it was read for a batch before.
     :ivar is_sure: a metric that a resource is not known to have is one that it has not.
-    :ivar confirmed: ids of resources that were read for this batch.
+    :ivar confirmed: {scope id: the latest begin of a period in which it has resources}, of those that were listed.
     """
 
     wanted: inventory.Wanted
@@ -185,7 +185,7 @@ class _Type:
     is_sure: bool
     inventory: inventory.Inventory
     failed: dict[str, requests.RequestFailed] = dataclasses.field(default_factory=dict)
-    confirmed: set[str] = dataclasses.field(default_factory=set)
+    confirmed: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -266,6 +266,8 @@ class _Work:
         self._foresee()
         askable = self._check_grid()
         self._read_inventories(askable)
+        if self.is_stale:
+            return usage.Usage(self._batch, [], [])
         for metric in askable:
             found = self._types[metric.extra_args['resource_type']]
             self._subjects[metric.type] = asks.Subject(
@@ -391,14 +393,15 @@ class _Work:
                 kind.failed.update(dict.fromkeys(listing.scope_ids, result))
             elif isinstance(result, inventory.Changes):
                 ready[listing.name].update(self._warm.renew(kind.wanted, listing.stale, now, result))
-                kind.confirmed.update(result.found.resources)
             else:
                 self._warm.learn(kind.wanted, listing.scope_ids, kind.begin, now, result)
-                kind.confirmed.update(result.resources)
                 kind.inventory.add(result)
         for name, entries in ready.items():
             kind = self._types[name]
+            kind.confirmed.update(kind.inventory.last_begins())
             holdings = {scope_id: entry.holding.since(kind.begin) for scope_id, entry in entries.items()}
+            if not _agree([kind.inventory.resources, *(holding.resources for holding in holdings.values())]):
+                self._note_stale(kind)
             kind.inventory.add(inventory.Inventory.of(holdings))
 
     def _list(self, listing: _Listing) -> inventory.Inventory | inventory.Changes:
@@ -688,11 +691,13 @@ class _Work:
         found = kind.inventory.last_begins()
         if kind.is_sure:
             return found
-        seen = set(kind.confirmed)
+        resources = kind.inventory.resources
+        seen: set[str] = set()
         for name, answer in self._found.items():
             if self._kind_of(name) is kind:
-                seen |= answer.seen
-        confirmed = kind.inventory.last_begins(seen)
+                # What was somebody else's may by now be another one of the same id.
+                seen.update(item for item in answer.seen if len(resources[item].scopes) == 1)
+        confirmed = {**kind.inventory.last_begins(seen), **kind.confirmed}
         last = self._batch.begins[-1]
         doubtful = [
             scope_id
@@ -763,3 +768,16 @@ class _Work:
 
 def _is_id(text: str) -> bool:
     return len(text) == 36 and text.count('-') == 4
+
+
+def _agree(parts: Iterable[Mapping[str, inventory.Resource]]) -> bool:
+    """Return whether what parts hold both is the same in both.
+
+    Else it was deleted, and made again with the same id for another scope, or a part does not know all of it.
+    """
+    known: dict[str, inventory.Resource] = {}
+    for part in parts:
+        if any(known[name] != part[name] for name in known.keys() & part.keys()):
+            return False
+        known.update(part)
+    return True

@@ -264,6 +264,18 @@ def no_rest(monkeypatch):
 @settings(
     deadline=None, max_examples=EXAMPLES, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@hypothesis.example(
+    # Made again for another scope, which is listed while the first is remembered.
+    [
+        ('move', 'r', 'c'),
+        ('wait', 5 * HOUR),
+        ('collect', 'abc', 3, 1),
+        ('delete', 'r'),
+        ('collect', 'bc', 2, 2),
+        ('create', 'r', 'c', (), 'small'),
+        ('collect', 'abc', 5, 2),
+    ]
+)
 @given(steps)
 def test_whatever_happens_the_batch_is_that_of_resources_listed_anew(fake, clock, no_rest, told):
     hypothesis.note(told)
