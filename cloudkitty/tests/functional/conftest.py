@@ -3,10 +3,8 @@
 
 import os
 import socket
-import uuid
 
 import pytest
-import sqlalchemy
 
 from cloudkitty.db import engine
 from cloudkitty.tests import cloud
@@ -14,7 +12,8 @@ from cloudkitty.tests import coordination
 from cloudkitty.tests import databases
 
 SERVERS = {
-    'mariadb': ('mysql+pymysql://root@127.0.0.1:3306/', 3306),
+    # Without TLS: for it PyMySQL reads all certificates of the machine, 40 ms of computing for each connection.
+    'mariadb': ('mysql+pymysql://root@127.0.0.1:3306/?ssl_disabled=true', 3306),
     'postgresql': ('postgresql+psycopg2://postgres@127.0.0.1:5432/', 5432),
 }
 
@@ -63,17 +62,8 @@ def make_url(kind, directory):
         return
     url, port = SERVERS[kind]
     require(port, kind)
-    name = 'ck_test_%s' % uuid.uuid4().hex[:16]
-    admin = url + ('postgres' if kind == 'postgresql' else '')
-    server = sqlalchemy.create_engine(admin, isolation_level='AUTOCOMMIT', poolclass=sqlalchemy.NullPool)
-    with server.connect() as connection:
-        connection.exec_driver_sql('CREATE DATABASE %s' % name)
-    try:
-        yield url + name
-    finally:
-        with server.connect() as connection:
-            force = ' WITH (FORCE)' if kind == 'postgresql' else ''
-            connection.exec_driver_sql('DROP DATABASE %s%s' % (name, force))
+    with databases.create(url) as found:
+        yield found
 
 
 @pytest.fixture(
@@ -83,9 +73,27 @@ def make_url(kind, directory):
         pytest.param('postgresql', marks=pytest.mark.postgresql),
     ]
 )
-def database_url(request, tmp_path):
-    """URL of an empty database: the test runs once on every server."""
-    yield from make_url(request.param, tmp_path)
+def database_kind(request):
+    """The test runs once on every server."""
+    return request.param
+
+
+@pytest.fixture
+def database_url(database_kind, tmp_path):
+    """URL of an empty database, once on every server."""
+    yield from make_url(database_kind, tmp_path)
+
+
+@pytest.fixture
+def ready_url(database_kind, tmp_path):
+    """URL of a database with every table, once on every server; a server's database has served other tests before."""
+    if database_kind == 'sqlite':
+        url = 'sqlite:///%s' % (tmp_path / 'cloudkitty.sqlite')
+    else:
+        url, port = SERVERS[database_kind]
+        require(port, database_kind)
+    with databases.lend(url) as found:
+        yield found
 
 
 @pytest.fixture
@@ -115,9 +123,9 @@ def empty_database(database_url):
 
 
 @pytest.fixture
-def database(database_url):
-    """A :class:`cloudkitty.db.engine.Database` with every table, once on every server."""
-    database = databases.ready(database_url)
+def database(ready_url):
+    """A :class:`cloudkitty.db.engine.Database` at *ready_url*."""
+    database = engine.Database(ready_url)
     yield database
     database.dispose()
 

@@ -22,9 +22,9 @@ Status = coverage.Status
 
 
 @pytest.fixture
-def api(make_api, database_url):
+def api(make_api, ready_url):
     """An empty API whose scopes are those of samples, once on every server."""
-    return make_api('noauth', url=database_url, collect='timezone = UTC\n[fetcher]\nbackend = source')
+    return make_api('noauth', url=ready_url, collect='timezone = UTC\n[fetcher]\nbackend = source')
 
 
 def run(scope_id, metric, first, last, status=Status.RATED, **changes):

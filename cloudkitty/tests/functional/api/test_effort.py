@@ -13,9 +13,9 @@ QUOTE = {'resources': [{'service': 'cpu', 'volume': 2}]}
 
 
 @pytest.fixture
-def api(make_api, database_url):
+def api(make_api, ready_url):
     """An API with a priced service, once on every server."""
-    api = make_api('noauth', url=database_url, collect='timezone = UTC').seed()
+    api = make_api('noauth', url=ready_url, collect='timezone = UTC').seed()
     rating_modules.set_enabled(api.database, 'hashmap', True)
     return api
 

@@ -30,9 +30,9 @@ UUID = '8c0c8d5a-7e1c-4f43-9a57-3f2f6a0f1c11'
 
 
 @pytest.fixture
-def api(make_api, database_url):
+def api(make_api, ready_url):
     """An API that lets everybody in, once on every server."""
-    return make_api('noauth', url=database_url, collect='timezone = %s' % test_chain.CONF.collect.timezone)
+    return make_api('noauth', url=ready_url, collect='timezone = %s' % test_chain.CONF.collect.timezone)
 
 
 def make(api, path, **body):

@@ -64,8 +64,8 @@ def test_there_is_no_v2(make_old):
     assert ask(api, '/v2/scope', headers={'X-Auth-Token': 'admin'}).status_code == 404
 
 
-def test_rows_of_an_old_release_are_reported(make_old, database_url):
-    api = make_old(url=database_url)
+def test_rows_of_an_old_release_are_reported(make_old, ready_url):
+    api = make_old(url=ready_url)
     flavors = [{'flavor': 'small', 'id': 'a', 'project_id': 'p'}, {'flavor': 'big', 'id': 'b'}]
     test_import.insert(
         api.database,

@@ -48,8 +48,8 @@ def test_a_key_is_that_of_a_user_in_a_project(noauth):
     assert rate(noauth) == 3
 
 
-def test_clients_that_push_at_once(make_api, database_url):
-    api = make_api('noauth', url=database_url)
+def test_clients_that_push_at_once(make_api, ready_url):
+    api = make_api('noauth', url=ready_url)
     assert ask(api, '/').status_code == 200
     with concurrent.futures.ThreadPoolExecutor(8) as executor:
         answers = list(executor.map(lambda number: push(api, 'key %d' % (number % 2)).status_code, range(16)))

@@ -12,8 +12,8 @@ CAT = '\U0001f431'
 
 
 @pytest.fixture
-def api(make_api, database_url):
-    return make_api('noauth', url=database_url).seed().rate()
+def api(make_api, ready_url):
+    return make_api('noauth', url=ready_url).seed().rate()
 
 
 def test_scopes_and_points_of_any_characters(api):

@@ -7,7 +7,6 @@ import pytest
 import sqlalchemy
 
 from cloudkitty.db import engine
-from cloudkitty.db import migration
 from cloudkitty.db import rating_modules
 from cloudkitty.db import rule_actors
 from cloudkitty.db import rule_revision
@@ -91,9 +90,8 @@ def test_an_actor_is_whole_only_as_long_as_the_column_begins_like_it():
     assert rule_actors.read(None, SimpleNamespace(updated_by='y'), 'updated_by') == 'y'
 
 
-def test_the_digest_is_the_same_in_every_process(database_url):
-    first, second = engine.Database(database_url), engine.Database(database_url)
-    migration.upgrade_all(first)
+def test_the_digest_is_the_same_in_every_process(ready_url):
+    first, second = engine.Database(ready_url), engine.Database(ready_url)
     seen_rules.look(first)
     assert not seen_rules.look(second)
     first.dispose()

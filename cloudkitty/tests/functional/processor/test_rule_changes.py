@@ -75,8 +75,8 @@ class Bill:
 
 
 @pytest.fixture(params=['unset', 'stopped'])
-def bill(request, database_url):
-    api = apis.Api('noauth', url=database_url, collect='timezone = UTC')
+def bill(request, ready_url):
+    api = apis.Api('noauth', url=ready_url, collect='timezone = UTC')
     configure(api, request.param)
     yield Bill(api)
     api.close()

@@ -417,7 +417,7 @@ def test_the_last_actor_counts_however_long(rules):
     assert rules.update(made, cost=Decimal(6), actor='z').updated_by == 'z'
 
 
-@pytest.mark.parametrize('database_url', [pytest.param('mariadb', marks=pytest.mark.mariadb)], indirect=True)
+@pytest.mark.parametrize('database_kind', [pytest.param('mariadb', marks=pytest.mark.mariadb)], indirect=True)
 def test_tables_that_were_given_another_collation_can_be_read(rules):
     made = rules.map(actor='x' * 64)
     with rules.database.engine.connect() as connection:

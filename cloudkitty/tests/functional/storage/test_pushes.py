@@ -114,8 +114,8 @@ def test_what_is_refused_takes_no_key(storage):
     assert rate(storage) == 1
 
 
-def test_at_once_it_is_done_once(storage, database_url, name):
-    databases = [engine.Database(database_url) for _ in range(8)]
+def test_at_once_it_is_done_once(storage, ready_url, name):
+    databases = [engine.Database(ready_url) for _ in range(8)]
     scope_ids = ['p%d' % number for number in range(20)]
 
     def push(number):
@@ -132,8 +132,8 @@ def test_at_once_it_is_done_once(storage, database_url, name):
     assert rate(storage) == 4 * 20 * 2 * Decimal('0.25')
 
 
-def test_of_several_contents_at_once_one_is_stored(storage, database_url, name):
-    databases = [engine.Database(database_url) for _ in range(6)]
+def test_of_several_contents_at_once_one_is_stored(storage, ready_url, name):
+    databases = [engine.Database(ready_url) for _ in range(6)]
 
     def push(number):
         try:
@@ -166,8 +166,8 @@ def test_a_commit_of_which_nobody_heard_is_not_done_twice(storage, database, is_
 
 
 @pytest.mark.parametrize('moment', ['before', 'after'])
-def test_whoever_was_killed_is_repeated(storage, database_url, name, moment):
-    done = subprocess.run([sys.executable, '-c', PROGRAM, database_url, name, moment], check=False, timeout=60)
+def test_whoever_was_killed_is_repeated(storage, ready_url, name, moment):
+    done = subprocess.run([sys.executable, '-c', PROGRAM, ready_url, name, moment], check=False, timeout=60)
     assert done.returncode == -9
     assert (rate(storage) if moment == 'after' else not test_contract.total(storage)) == 1
     storage.push(make_frames(), key=KEY)

@@ -158,9 +158,9 @@ def test_points_are_looked_at_one_by_one_up_to_a_limit(database):
 
 
 @pytest.mark.parametrize('groupby', [['project_id'], ['id']])
-def test_a_report_sees_one_moment(storage, database, database_url, groupby):
+def test_a_report_sees_one_moment(storage, database, ready_url, groupby):
     storage.commit(samples.commit(samples.ready_states(database, 'p'), [samples.columns()]))
-    other = engine.Database(database_url)
+    other = engine.Database(ready_url)
     statements = []
 
     @sqlalchemy.event.listens_for(database.engine, 'after_cursor_execute')
