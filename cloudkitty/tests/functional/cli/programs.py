@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from cloudkitty.tests import databases
+
 METRICS = """metrics:
   cpu:
     unit: u
@@ -91,8 +93,12 @@ class Programs:
             env=self.environment, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 
+    def prepare(self):
+        """Have the tables that :meth:`install` makes, without waiting for the commands."""
+        databases.ready(self.options['database']['connection']).dispose()
+
     def install(self):
-        """Make the tables."""
+        """Make the tables by the commands of the operator."""
         for name, arguments in (('cloudkitty-dbsync', ['upgrade']), ('cloudkitty-storage-init', [])):
             done = self.run(name, *arguments)
             assert done.returncode == 0, done.stderr

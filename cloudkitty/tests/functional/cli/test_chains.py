@@ -84,7 +84,7 @@ def test_check_says_which_command_to_run(programs):
 
 
 def test_chain_that_is_behind(programs):
-    programs.install()
+    programs.prepare()
     execute(programs, "UPDATE hashmap_alembic SET version_num = '644faa4491fd'")
     done = programs.run(DBSYNC, 'check')
     assert done.returncode == 1
@@ -99,7 +99,7 @@ def test_chain_that_is_behind(programs):
 
 
 def test_revision_that_this_release_does_not_know(everywhere):
-    everywhere.install()
+    everywhere.prepare()
     execute(everywhere, "UPDATE storage_states_alembic SET version_num = 'abcdef'")
     done = everywhere.run(DBSYNC, 'check')
     assert done.returncode == 1
@@ -109,7 +109,7 @@ def test_revision_that_this_release_does_not_know(everywhere):
 
 
 def test_chains_of_storages_that_are_gone_are_shown_where_they_are_and_left_alone(everywhere):
-    everywhere.install()
+    everywhere.prepare()
     execute(
         everywhere,
         'CREATE TABLE storage_hybrid_alembic (version_num VARCHAR(32))',
@@ -133,7 +133,7 @@ def test_chains_of_storages_that_are_gone_are_shown_where_they_are_and_left_alon
     ],
 )
 def test_module_of_a_third_party_is_in_the_table(programs, version, row, status):
-    programs.install()
+    programs.prepare()
     add_module(programs, version)
     done = programs.run(DBSYNC, 'check')
     assert done.returncode == status

@@ -176,7 +176,7 @@ def test_history_of_another_storage_is_not_hidden_by_a_default(programs):
 
 def test_rows_of_an_older_release_are_counted(everywhere):
     everywhere.set('storage', version=1, backend='sqlalchemy')
-    everywhere.install()
+    everywhere.prepare()
     database = engine.Database(everywhere.options['database']['connection'])
     with database.engine.begin() as connection:
         connection.execute(

@@ -26,7 +26,7 @@ Frame = old_models.RatedDataFrame
 @pytest.fixture
 def installed(everywhere):
     everywhere.set('storage', backend='sqlalchemy')
-    everywhere.install()
+    everywhere.prepare()
     return everywhere
 
 

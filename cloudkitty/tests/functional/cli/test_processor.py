@@ -19,7 +19,6 @@ from cloudkitty.db import rule_revision
 from cloudkitty.db import scopes
 from cloudkitty.rating.pyscripts import store
 from cloudkitty.storage.sqlalchemy import driver
-from cloudkitty.tests import databases
 from cloudkitty.tests.functional.cli import programs as cli_programs
 from cloudkitty.tests.functional.cli.programs import SIGHUP
 from cloudkitty.tests.functional.cli.programs import SIGKILL
@@ -39,7 +38,7 @@ def threads(request, programs):
     """Commands with each kind of threads, and the tables."""
     if request.param == 'native':
         programs.environment['CLOUDKITTY_NATIVE_THREADS'] = '1'
-    databases.ready(programs.options['database']['connection']).dispose()
+    programs.prepare()
     return programs
 
 
@@ -72,7 +71,7 @@ def test_many_points_are_committed_on_every_server(everywhere, native):
     # More rows than PostgreSQL takes by INSERT.
     everywhere.set('fetcher_source', sources=','.join('scope-%d' % number for number in range(60)))
     everywhere.set('orchestrator', max_workers=1)
-    databases.ready(everywhere.options['database']['connection']).dispose()
+    everywhere.prepare()
     running = everywhere.start(PROCESSOR)
     running.wait_for('of 60 scopes')
     running.signal(SIGTERM)
@@ -388,7 +387,7 @@ def test_table_of_old_is_rated_into_and_said_to_be_less_exact(everywhere):
     everywhere.set('storage', version=1)
     everywhere.set('orchestrator', max_workers=1)
     everywhere.set('fetcher_source', sources='a,%s' % ('x' * 33))
-    everywhere.install()
+    everywhere.prepare()
     running = everywhere.start(PROCESSOR)
     running.wait_for('of 1 scopes')
     running.signal(SIGTERM)
@@ -446,7 +445,7 @@ def test_past_periods_are_rated_once_more_by_children_of_their_own(threads):
 
 
 def test_killed_reprocessing_goes_on_and_reports_show_no_hole(everywhere):
-    databases.ready(everywhere.options['database']['connection']).dispose()
+    everywhere.prepare()
     running = everywhere.start(PROCESSOR)
     running.wait_for('of 1 scopes', 2)
     running.signal(SIGTERM)

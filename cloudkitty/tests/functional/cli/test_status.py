@@ -8,7 +8,6 @@ import pytest
 import sqlalchemy
 
 from cloudkitty.db import engine
-from cloudkitty.tests import databases
 from cloudkitty.tests import gnocchi
 from cloudkitty.tests.functional.cli import test_broker
 from cloudkitty.tests.functional.processor import test_partition
@@ -45,7 +44,7 @@ def check(programs):
 
 @pytest.fixture
 def installed(programs):
-    databases.ready(programs.options['database']['connection']).dispose()
+    programs.prepare()
     return programs
 
 

@@ -36,7 +36,7 @@ def insert(programs, count, **changes):
 
 def test_rows_of_old_are_imported_and_proven(everywhere):
     everywhere.set('storage', backend='sqlalchemy')
-    everywhere.install()
+    everywhere.prepare()
     insert(everywhere, 50)
     done = everywhere.run('cloudkitty-storage-init')
     assert re.search('WARNI.* holds 50 rows of an older release that are not imported.*storage-import', done.stderr)
@@ -56,7 +56,7 @@ def test_rows_of_old_are_imported_and_proven(everywhere):
 
 def test_rows_that_are_left_out_are_an_error_that_names_them(programs):
     programs.set('storage', backend='sqlalchemy')
-    programs.install()
+    programs.prepare()
     insert(programs, 1)
     insert(programs, 1, end=datetime.datetime(2018, 6, 1), tenant_id='q')
     done = programs.run('cloudkitty-storage-import')
