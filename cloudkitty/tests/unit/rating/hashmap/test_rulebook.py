@@ -77,6 +77,22 @@ def test_equal_values_of_different_text_are_told_apart_in_one_book():
     assert [rules.price(book, rules.make_columns(1, kind=value)) for value in (1, True, 1.0)] == [[1], [2], [0]]
 
 
+def test_thresholds_of_a_field_that_charge_the_same_are_told_apart_by_level():
+    given = Rules().flat(1).threshold('rate', 1, 2, field='size').threshold('rate', 5, 2, field='size')
+    book = rules.make_book(given.threshold('rate', 3, 7, field='other').service())
+    # The highest level that is reached holds, whichever field it is of.
+    assert rules.price(book, rules.make_columns(1, size='1', other='3')) == [7]
+    assert rules.price(book, rules.make_columns(1, size='5', other='3')) == [2]
+
+
+def test_thresholds_of_a_service_that_charge_the_same_are_told_apart_by_level():
+    given = Rules().flat(1).threshold('rate', 1, 2).threshold('rate', 5, 2)
+    book = rules.make_book(given.threshold('rate', 3, 7, field='size').service())
+    for quantity, expected in ((2, 14), (6, 12), (2, 14)):
+        assert rules.price(book, rules.make_columns(quantity, size='3')) == [expected]
+    assert rules.price(book, rules.make_columns(2, 6, 2, size='3')) == [14, 12, 14]
+
+
 def test_values_without_a_rule_take_no_room():
     book = rules.make_book(Rules().flat(1, field='id', value='7').service())
     prices = [rules.price(book, rules.make_columns(1, id=str(number))) for number in range(1000)]
