@@ -92,10 +92,13 @@ class ModuleConfigController:
         if not segments:
             pecan.abort(405)
         rest.authorize('rating:module_config')
-        module = list_modules().get(segments[0])
-        if module is None:
+        plugin = plugins.load_all(chain.NAMESPACE).get(segments[0])
+        if plugin is None:
             pecan.abort(405)
-        controller = getattr(module, 'config_controller', None)
+        # Most classes name it, so that nobody need ask the database for the state of every module.
+        controller = getattr(plugin, 'config_controller', None)
+        if controller is None:
+            controller = getattr(list_modules()[segments[0]], 'config_controller', None)
         if controller is None:
             raise ModuleNotConfigurable(segments[0])
         return routing.lookup_controller(load_controller(controller)(), segments[1:], request)

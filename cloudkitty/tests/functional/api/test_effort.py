@@ -49,3 +49,10 @@ def test_quotes_write_nothing_and_ask_once_while_no_rule_changes(api, statements
     statements.clear()
     assert ask(api, '/v1/rating/quote', 'POST', QUOTE).json == '6'
     assert len(statements) == 1
+
+
+def test_a_rule_is_read_without_a_look_at_modules(api, statements):
+    service = make(api, 'service', name='cpu')
+    statements.clear()
+    assert ask(api, '%s/services/%s' % (HASHMAP, service)).json['name'] == 'cpu'
+    assert not [text for text in statements if 'modules_state' in text]
