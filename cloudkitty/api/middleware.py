@@ -73,7 +73,7 @@ class Telemetry:
          'summary', 'task')
     )  # fmt: skip
     #: Headers of those that speak for somebody else.
-    FORWARDED = ('HTTP_FORWARDED', 'HTTP_X_FORWARDED_FOR')
+    FORWARDED = ('HTTP_FORWARDED', 'HTTP_VIA', 'HTTP_X_FORWARDED_FOR', 'HTTP_X_REAL_IP')
 
     def __init__(self, app: Any, conf: Any) -> None:
         self._app = app

@@ -17,7 +17,7 @@ OPTS = [
         help='Address at which the processor answers Prometheus. Whoever reaches it can read ids of projects.',
     ),
     cfg.PortOpt('port', default=9898, help='Port at which the processor answers Prometheus.'),
-    cfg.StrOpt('path', default='/metrics', regex='^/[!-~]+$', help='Path at which both answer Prometheus.'),
+    cfg.StrOpt('path', default='/metrics', regex='^(/[!-.0-~]+)+$', help='Path at which both answer Prometheus.'),
     cfg.IntOpt(
         'max_scopes',
         default=1000,
@@ -33,7 +33,8 @@ OPTS = [
     cfg.StrOpt(
         'directory',
         help='Directory in which the API processes of a host keep their figures, so that each can tell those of all. '
-        'Only their user may write there. Default: cloudkitty-metrics-<uid>, below the directory for temporary files.',
+        'Only their user may write there, and there has to be room: a process that cannot write its figures dies. '
+        'Default: cloudkitty-metrics-<uid>, below the directory for temporary files.',
     ),
 ]
 

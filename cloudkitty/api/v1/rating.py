@@ -97,8 +97,8 @@ class ModuleConfigController:
             pecan.abort(405)
         # Most classes name it, so that nobody need ask the database for the state of every module.
         controller = getattr(plugin, 'config_controller', None)
-        if controller is None:
-            controller = getattr(list_modules()[segments[0]], 'config_controller', None)
+        if not isinstance(controller, str | type):
+            controller = getattr(list_modules().get(segments[0]), 'config_controller', None)
         if controller is None:
             raise ModuleNotConfigurable(segments[0])
         return routing.lookup_controller(load_controller(controller)(), segments[1:], request)

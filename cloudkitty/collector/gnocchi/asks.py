@@ -243,7 +243,8 @@ class Subject:
         if self.granularity:
             query.append(('granularity', str(self.granularity)))
         if ask.mode is Mode.PLAIN:
-            query.append(('groupby', 'id'))
+            # Whose it is now tells whether what is known of it is old.
+            query += [('groupby', 'id'), ('groupby', self._scope_key)]
         else:
             query += [('groupby', name) for name in dict.fromkeys((*self.metric.groupby, 'id', self._scope_key))]
             query.append(('use_history', 'true'))

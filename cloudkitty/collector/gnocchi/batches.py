@@ -364,10 +364,11 @@ class _Work:
             if not self._server.has_history or not all(item.extra_args['force_granularity'] for item in of)
         }
         lookups = {}
+        can_renew = self._client.clocks_agree
         for name, of in wanted.items():
             begin = batch.begin - max(asks.front(item, batch.length) for item in of)
             known = lookups[name] = self._warm.look_up(
-                descriptions[name], batch.scope_ids, begin, batch.end + batch.length, name not in rigid
+                descriptions[name], batch.scope_ids, begin, batch.end + batch.length, name not in rigid and can_renew
             )
             is_warm = bool(known.ready or known.stale)
             is_sure = not is_warm or name in rigid
@@ -551,7 +552,8 @@ class _Work:
         )
         with requests.sense('an answer'):
             if ask.mode is asks.Mode.PLAIN:
-                return cells.read_plain(subject.metric, answer, subject.resources, window)
+                is_warm = self._types[kind].is_warm
+                return cells.read_plain(subject.metric, self._scope_key, answer, subject.resources, window, is_warm)
             return cells.read_history(subject.metric, self._scope_key, answer, subject.resources, window)
 
     def _split(self, part: tuple[str, asks.Ask], error: requests.RequestFailed) -> list[tuple[str, asks.Ask]]:

@@ -189,16 +189,24 @@ def _read_groups(
 
 
 def read_plain(
-    metric: metrics.Metric, answer: Any, resources: Mapping[str, inventory.Resource], window: Window
+    metric: metrics.Metric,
+    scope_key: str,
+    answer: Any,
+    resources: Mapping[str, inventory.Resource],
+    window: Window,
+    is_warm: bool = False,
 ) -> Found:
     """Return the points of an *answer* in plain mode, grouped by id: attributes are those of the revision in force.
 
     A period belongs to the revision at its end as a whole. Errors are those of :func:`read_history`.
+
+    :param is_warm: the resources were read some time ago; one may have been deleted, and made again for another scope.
     """
     reader = _Reader(metric, window)
     for item in answer:
-        resource = resources.get(item['group']['id'])
-        if resource is None:
+        group = item['group']
+        resource = resources.get(group['id'])
+        if resource is None or (is_warm and not resource.may_belong_to(group[scope_key])):
             reader.found.strays += 1
             continue
         reader.found.seen.add(resource.id)

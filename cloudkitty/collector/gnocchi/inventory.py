@@ -94,6 +94,11 @@ class Resource:
             return self.revisions[0].scope_id == scope_id
         return scope_id in self.scopes
 
+    def may_belong_to(self, scope_id: str) -> bool:
+        """Return whether it can be of *scope_id* now, by what is known: nobody else has it."""
+        last = self.revisions[-1]
+        return last.end is not None or last.scope_id == scope_id
+
     def has(self, metric_name: str) -> bool:
         """Return whether it has a metric of that name, which may be a pattern (``disk.*``)."""
         return metric_name in self.metrics or any(fnmatch.fnmatchcase(name, metric_name) for name in self.metrics)

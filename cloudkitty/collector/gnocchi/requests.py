@@ -5,6 +5,7 @@ from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
 from decimal import Decimal
+from email import utils
 import enum
 import json
 import logging
@@ -31,6 +32,8 @@ PAUSE = 0.3
 #: The name of this source among the figures that are counted.
 SOURCE = 'gnocchi'
 CHUNK = 1 << 16
+#: Seconds by which clocks may differ, and for which it is remembered that they differed by more.
+APART, APART_LIFE = 300, 7200
 
 
 class Refusal(enum.Enum):
@@ -88,6 +91,27 @@ class Client:
         self.width = width
         self._pause = pause
         self._gate = gate.Gate(width)
+        self._apart = 0.0
+        self._apart_at = float('-inf')
+
+    @property
+    def clocks_agree(self) -> bool:
+        """Whether no API host of Gnocchi that answered lately has another time than this host."""
+        return self._apart <= APART or time.monotonic() - self._apart_at > APART_LIFE
+
+    def _note_clock(self, date: str | None) -> None:
+        try:
+            apart = abs(time.time() - utils.parsedate_to_datetime(date or '').timestamp())
+        except (TypeError, ValueError, OverflowError):
+            return
+        if apart > APART and self.clocks_agree:
+            LOG.warning(
+                'The clock of a Gnocchi API host and that of this host are %d s apart. Resources are listed for every '
+                'batch, as changes of them could be overlooked.',
+                apart,
+            )
+        if apart >= self._apart or time.monotonic() - self._apart_at > APART_LIFE:
+            self._apart, self._apart_at = apart, time.monotonic()
 
     def post(self, path: str, query: list[tuple[str, str]], body: Any, deadline: Deadline) -> Any:
         """Return the parsed answer of a POST of *body* to *path*; raises :class:`RequestFailed`."""
@@ -215,6 +239,7 @@ class Client:
                 log=False,
                 connect_retries=0,
             )
+            self._note_clock(answer.headers.get('Date'))
             with answer:
                 content = _read(answer, own)
         except (exceptions.ConnectTimeout, requests.exceptions.Timeout, TimeoutError) as error:

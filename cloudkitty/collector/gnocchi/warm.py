@@ -141,13 +141,15 @@ class Inventories:
             victims = self._victims(now, entries.keys())
             for scope_id, entry in entries.items():
                 weight = entry.holding.weight
-                while self._weight + weight > self._limit:
+                # What would not fit alone is no reason to drop the others.
+                while weight <= self._limit < self._weight + weight:
                     victim = next(victims, None)
                     if victim is None:
-                        return
+                        break
                     self._drop(victim)
-                self._entries[wanted, scope_id] = entry, now, weight
-                self._weight += weight
+                if self._weight + weight <= self._limit:
+                    self._entries[wanted, scope_id] = entry, now, weight
+                    self._weight += weight
 
     def _victims(self, now: float, spared: Collection[str]) -> Iterator[tuple[inventory.Wanted, str]]:
         """Yield what to drop, the first first; nothing of the scopes *spared*.

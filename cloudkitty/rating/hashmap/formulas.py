@@ -15,7 +15,7 @@ from typing import Any
 from cloudkitty.rating.hashmap import classes
 from cloudkitty.rating.hashmap import pricing
 
-#: How many lines a service keeps.
+#: How many lines a service keeps, and how many formulas.
 CACHE = 20000
 
 
@@ -164,6 +164,9 @@ class Formulas:
 
     def make_formula(self, key: tuple[Any, ...]) -> Formula:
         """Make, keep and return the formula of *key*."""
+        if len(self.formulas) >= CACHE:
+            # Services of many heads, as of scopes with thresholds of their own, have more of them than lines.
+            self.formulas.clear()
         head, *of = key
         formula = self.formulas[key] = Formula(head, tuple(of), self.find_line)
         return formula
@@ -175,7 +178,6 @@ class Formulas:
     def make_line(self, key: tuple[classes.Class, ...]) -> Line:
         """Make, keep and return the line of *key*."""
         if len(self.lines) >= CACHE:
-            # Every formula has a line, so there are no more of those.
             self.forget()
         line = self.lines[key] = work_out(key)
         return line

@@ -60,8 +60,9 @@ class View:
 
     def at(self, begin: int) -> Layer:
         """Return the layer for periods that begin at epoch second *begin*."""
-        if self.latest.begin <= begin < self.latest.end:
-            return self.latest
+        latest = self.latest
+        if latest.begin <= begin < latest.end:
+            return latest
         common = self._service.common_dates
         key = bisect.bisect_right(common, begin), bisect.bisect_right(self._dates, begin)
         layer = self.layers.get(key)

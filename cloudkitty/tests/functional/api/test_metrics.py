@@ -62,7 +62,7 @@ def test_only_networks_that_are_named_are_answered(counting):
     assert ask(counting, '/metrics', '::1').status_int == 200
     for address in ('10.0.0.1', '', '2001:db8::1', 'unix'):
         assert ask(counting, '/metrics', address).status_int == 404
-    for headers in ({'X-Forwarded-For': '127.0.0.1'}, {'Forwarded': 'for=127.0.0.1'}):
+    for headers in ({'X-Forwarded-For': '127.0.0.1'}, {'Forwarded': 'for=127.0.0.1'}, {'Via': '1.1 a'}):
         assert ask(counting, '/metrics', **headers).status_int == 404
 
 
@@ -70,7 +70,10 @@ def test_there_is_no_such_path_unless_wanted(noauth):
     assert ask(noauth, '/metrics').status_int == 404
 
 
-@pytest.mark.parametrize('options', ['api_clients = 10.0.0.0/40', 'api_clients = here', 'path = metrics', 'port = x'])
+@pytest.mark.parametrize(
+    'options',
+    ['api_clients = 10.0.0.0/40', 'api_clients = here', 'path = metrics', 'path = /metrics/', 'path = //m', 'port = x'],
+)
 def test_wrong_options_stop_the_start(make_api, options):
     api = make_api('noauth')
     with api.config_file.open('a') as file:

@@ -3,6 +3,7 @@
 
 import copy
 import os
+import time
 
 import hypothesis
 from hypothesis import HealthCheck
@@ -276,6 +277,21 @@ def no_rest(monkeypatch):
         ('collect', 'abc', 5, 2),
     ]
 )
+@hypothesis.example(
+    # Made again for another scope, and measured before it was; then one of the two is collected.
+    [
+        ('create', 't', 'a', ['cpu'], 'small'),
+        ('measure', 't', 2, 5),
+        ('collect', 'a', 2, 1),
+        ('collect', 'b', 2, 1),
+        ('wait', 400),
+        ('delete', 't'),
+        ('create', 't', 'b', ['cpu'], 'small'),
+        ('measure', 't', 2, 9),
+        ('collect', 'a', 2, 1),
+        ('collect', 'b', 2, 1),
+    ]
+)
 @given(steps)
 def test_whatever_happens_the_batch_is_that_of_resources_listed_anew(fake, clock, no_rest, told):
     hypothesis.note(told)
@@ -357,6 +373,17 @@ def test_an_old_server_has_all_resources_listed(world, fake, clock):
         found = collector.collect(batch(world, metrics, first, 1))
         assert len(content(found)) == 1 and not found.troubles
     assert not collector._server.has_history
+
+
+def test_while_clocks_differ_all_resources_are_listed(world, metrics, fake, clock, kept, monkeypatch):
+    monkeypatch.setattr(kept._client, '_apart', 900)
+    kept._client._apart_at = time.monotonic()
+    world.revise('a', clock.now - 900, flavor='big')
+    bodies = []
+    fake.faults.append(gnocchi.Fault('search', when=lambda query, body: bodies.append(body), times=50))
+    found = kept.collect(batch(world, metrics, 1, 1))
+    assert len(bodies) == 1 and 'project_id' in bodies[0]['and'][0]['in']
+    assert shown(found) == shown(list_anew(world, kept, metrics).collect(found.batch))
 
 
 def test_only_what_changed_is_read(world, metrics, fake, clock, kept):

@@ -215,7 +215,7 @@ def test_a_plain_answer_shows_the_attributes_of_the_revision_at_the_end_of_the_p
         (JUNE + HOUR + 60, {'project_id': 'q', 'flavor': 'big'}),
     )
     metric = make_metric(('id', 'project_id', 'flavor'))
-    found = cells.read_plain(metric, [make_group((0, 1), (HOUR, 1))], {'a': resource}, WINDOW)
+    found = cells.read_plain(metric, 'project_id', [make_group((0, 1), (HOUR, 1))], {'a': resource}, WINDOW)
     # The second hour is q's at its end.
     assert [key.groupby['flavor'] for key in found.points] == ['small'] and values(found) == {0: 1}
 
@@ -223,7 +223,7 @@ def test_a_plain_answer_shows_the_attributes_of_the_revision_at_the_end_of_the_p
 def test_a_plain_answer_does_not_bill_what_has_gone_to_somebody_unknown():
     resource = make_resource((0, {'project_id': 'p'}), (JUNE + 60, {}))
     del resource.revisions[1]
-    found = cells.read_plain(make_metric(), [make_group((0, 1), (HOUR, 1))], {'a': resource}, WINDOW)
+    found = cells.read_plain(make_metric(), 'project_id', [make_group((0, 1), (HOUR, 1))], {'a': resource}, WINDOW)
     assert not found.points
 
 

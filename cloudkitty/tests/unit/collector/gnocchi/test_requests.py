@@ -3,6 +3,7 @@
 
 from decimal import Decimal
 import json
+import types
 
 import pytest
 
@@ -55,6 +56,23 @@ def test_an_error_that_says_nothing_is_trouble(content):
 def test_metrics_that_an_error_names_are_known():
     error = requests.explain(404, body({'cause': 'Metrics with unknown aggregation', 'detail': [['m1', 'x'], 'm2', 3]}))
     assert error.metric_ids == {'m1', 'm2'}
+
+
+def test_clocks_that_differ_are_told_once_and_believed_for_a_while(monkeypatch, caplog):
+    client = requests.Client(None)
+    ticks = [0.0]
+    monkeypatch.setattr(requests, 'time', types.SimpleNamespace(time=lambda: 1_780_272_000, monotonic=lambda: ticks[0]))
+    # 2026-06-01T00:00Z.
+    for date in (None, 'yesterday', 'Mon, 01 Jun 2026 00:04:59 GMT', 'Sun, 31 May 2026 23:55:01 GMT'):
+        client._note_clock(date)
+        assert client.clocks_agree
+    client._note_clock('Mon, 01 Jun 2026 00:05:02 GMT')
+    client._note_clock('Mon, 01 Jun 2026 00:00:00 GMT')
+    client._note_clock('Mon, 01 Jun 2026 01:00:00 GMT')
+    assert not client.clocks_agree and caplog.text.count('302 s apart') == 1 and len(caplog.records) == 1
+    ticks[0] += requests.APART_LIFE + 1
+    client._note_clock('Mon, 01 Jun 2026 00:00:00 GMT')
+    assert client.clocks_agree
 
 
 def test_an_endless_error_is_cut():

@@ -94,6 +94,14 @@ def test_more_than_the_limit_is_never_remembered(clock):
     assert not known(remembered) and remembered._weight == 0
 
 
+def test_what_does_not_fit_alone_drops_nothing(clock):
+    remembered = warm.Inventories(6)
+    learn(remembered, 'ab', resource('a', (0, 'a')), resource('b', (0, 'b')))
+    many = [resource('c%d' % number, (0, 'c')) for number in range(4)]
+    learn(remembered, 'cd', *many, resource('d', (0, 'd')))
+    assert known(remembered) == 'abd' and remembered._weight == 6
+
+
 def test_a_window_shows_the_revisions_that_it_would_list(clock):
     item = resource('x', (0, 'a'), (JUNE, 'b'), (JUNE + HOUR, 'a'))
     holding = inventory.Holding({'x': item})

@@ -6,6 +6,7 @@ import pytest
 
 from cloudkitty import period
 from cloudkitty.rating import rounding
+from cloudkitty.rating.hashmap import formulas
 from cloudkitty.rating.hashmap import rulebook
 from cloudkitty.tests.unit.rating.hashmap import rules
 from cloudkitty.tests.unit.rating.hashmap.rules import BEGIN
@@ -91,6 +92,20 @@ def test_thresholds_of_a_service_that_charge_the_same_are_told_apart_by_level():
     for quantity, expected in ((2, 14), (6, 12), (2, 14)):
         assert rules.price(book, rules.make_columns(quantity, size='3')) == [expected]
     assert rules.price(book, rules.make_columns(2, 6, 2, size='3')) == [14, 12, 14]
+
+
+def test_formulas_of_many_scopes_with_levels_of_their_own_are_bounded(monkeypatch):
+    monkeypatch.setattr(formulas, 'CACHE', 20)
+    given = Rules()
+    for number in range(10):
+        given.threshold('rate', 5, number, tenant='t%d' % number).flat(number, field='kind', value=str(number))
+    book = rules.make_book(given.service())
+    for scope in range(10):
+        for kind in range(10):
+            expected = [kind, kind * 6 * scope]
+            assert rules.price(book, rules.make_columns(1, 6, scope='t%d' % scope, kind=str(kind))) == expected
+    made = book._compiled['srv'].common.at(BEGIN).formulas
+    assert len(made.formulas) <= 20 and len(made.lines) <= 20
 
 
 def test_values_without_a_rule_take_no_room():
