@@ -7,6 +7,10 @@ import webob
 
 from cloudkitty import errors
 from cloudkitty import telemetry
+from cloudkitty.api import middleware
+from cloudkitty.api import rest
+from cloudkitty.api.v1 import root as v1_root
+from cloudkitty.api.v2 import root as v2_root
 
 
 @pytest.fixture
@@ -64,6 +68,14 @@ def test_only_networks_that_are_named_are_answered(counting):
         assert ask(counting, '/metrics', address).status_int == 404
     for headers in ({'X-Forwarded-For': '127.0.0.1'}, {'Forwarded': 'for=127.0.0.1'}, {'Via': '1.1 a'}):
         assert ask(counting, '/metrics', **headers).status_int == 404
+
+
+def test_every_route_has_a_name_of_its_own():
+    v1 = {
+        name for name in dir(v1_root.V1Controller) if isinstance(getattr(v1_root.V1Controller, name), rest.Controller)
+    }
+    v2 = {path.split('/')[0] for path in v2_root.ROUTES}
+    assert v1 and middleware.Telemetry.ROUTES == v1 | v2
 
 
 def test_there_is_no_such_path_unless_wanted(noauth):

@@ -46,6 +46,20 @@ instants = strategies.integers(-2, DAYS * 24 + 48).map(lambda hour: BEGIN + hour
 days = strategies.integers(-1, DAYS + 2).map(lambda day: BEGIN + day * period.DAY)
 
 
+def add_up(columns, window, groupby):
+    """Return {values: [points, quantity, price]} of the points of *columns* that *window* holds, one by one."""
+    result = collections.defaultdict(lambda: [0, Decimal(0), Decimal(0)])
+    for column in columns:
+        words = {'type': column.series.metric, 'project_id': column.series.scope_id}
+        for begin, qty, price in zip(column.begins, column.quantities, column.prices, strict=True):
+            if window.holds(begin, column.length):
+                total = result[tuple(words[word] for word in groupby)]
+                total[0] += 1
+                total[1] = amount.CONTEXT.add(total[1], qty)
+                total[2] = amount.CONTEXT.add(total[2], price)
+    return result
+
+
 def to_columns(found, owner):
     grouped = collections.defaultdict(list)
     for scope_id, metric, id_, colour, length, begin, qty in sorted(found, key=lambda point: point[5]):
@@ -139,15 +153,7 @@ def test_sums_of_the_whole_cloud_by_scope_and_metric_are_those_of_its_points(dat
     ]:
         window = windows.Window(first, last, whole)
         for groupby in ([], ['type'], ['project_id'], ['type', 'project_id'], ['project_id', 'type']):
-            expected = collections.defaultdict(lambda: [0, Decimal(0), Decimal(0)])
-            for column in columns:
-                words = {'type': column.series.metric, 'project_id': column.series.scope_id}
-                for begin, qty, price in zip(column.begins, column.quantities, column.prices, strict=True):
-                    if window.holds(begin, column.length):
-                        total = expected[tuple(words[word] for word in groupby)]
-                        total[0] += 1
-                        total[1] = amount.CONTEXT.add(total[1], qty)
-                        total[2] = amount.CONTEXT.add(total[2], price)
+            expected = add_up(columns, window, groupby)
             rows = answers.sum_up(windows.Selection(window), groupby)
             assert [(row.values, [row.points, row.qty, row.price]) for row in rows] == sorted(expected.items())
 
@@ -185,15 +191,7 @@ def test_sums_of_what_ends_in_a_window_are_those_of_its_points(database, data, p
         window = windows.Window(data.draw(days), data.draw(days | instants), True)
         selection = windows.Selection(window, [owner + name for name in 'pq'])
         groupby = data.draw(strategies.sampled_from([[], ['type'], ['project_id', 'type']]))
-        expected = collections.defaultdict(lambda: [0, Decimal(0), Decimal(0)])
-        for column in columns:
-            words = {'type': column.series.metric, 'project_id': column.series.scope_id}
-            for begin, qty, price in zip(column.begins, column.quantities, column.prices, strict=True):
-                if window.holds(begin, column.length):
-                    total = expected[tuple(words[word] for word in groupby)]
-                    total[0] += 1
-                    total[1] += qty
-                    total[2] += price
+        expected = add_up(columns, window, groupby)
         rows = answers.sum_up(selection, groupby)
         assert [(row.values, [row.points, row.qty, row.price]) for row in rows] == sorted(expected.items())
 
