@@ -18,6 +18,7 @@ LOG = log.getLogger(__name__)
 
 #: Under this key of paste's global configuration the application hands the options to its filters.
 CONF = 'cloudkitty.conf'
+#: Requests by others are counted as one kind.
 METHODS = ('GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS')
 #: Under this key of the WSGI environment is the path as it came.
 PATH = 'cloudkitty.path'

@@ -74,15 +74,10 @@ def main() -> int:
     if not conf.metrics.enabled:
         run(conf, services)
         return 0
-    parent = os.getpid()
-    directory = endpoint.make_directory()
-    try:
+    with endpoint.directory() as directory:
         # What is forked counts into it, too.
         telemetry.start(directory, telemetry.PROCESSOR)
         run(conf, [*services, (processor_service.make_endpoint(conf, directory), 1)])
-    finally:
-        if os.getpid() == parent:
-            endpoint.remove(directory)
     return 0
 
 

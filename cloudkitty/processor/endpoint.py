@@ -3,7 +3,10 @@
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Iterator
+import contextlib
 import datetime
+import os
 import shutil
 import socketserver
 import tempfile
@@ -40,14 +43,16 @@ class _Silent(simple_server.WSGIRequestHandler):
         pass
 
 
-def make_directory() -> str:
-    """Return a new directory for the figures of this process and of what it forks; it goes when this process ends."""
-    return tempfile.mkdtemp(prefix='cloudkitty-metrics-')
-
-
-def remove(directory: str) -> None:
-    """Delete a directory of :func:`make_directory`."""
-    shutil.rmtree(directory, ignore_errors=True)
+@contextlib.contextmanager
+def directory() -> Iterator[str]:
+    """Give a new directory for the figures of this process and of what it forks; of these, none deletes it."""
+    owner = os.getpid()
+    found = tempfile.mkdtemp(prefix='cloudkitty-metrics-')
+    try:
+        yield found
+    finally:
+        if os.getpid() == owner:
+            shutil.rmtree(found, ignore_errors=True)
 
 
 class Endpoint(oslo_base.ServiceBase):
