@@ -50,6 +50,20 @@ class Trouble:
     permanent: bool = False
 
 
+@dataclasses.dataclass(frozen=True)
+class Backlog:
+    """What a source admits to have been given and not to answer with yet.
+
+    :ivar since: epoch second: it says nothing of periods that ended before.
+    :ivar is_deep: it is so much that what is asked for again soon may still lack it.
+    :ivar text: one line for the operator.
+    """
+
+    since: int
+    is_deep: bool
+    text: str
+
+
 @dataclasses.dataclass(slots=True)
 class Usage:
     """What a source said about *batch*.
@@ -60,12 +74,14 @@ class Usage:
     :ivar batch: what was answered: the batch that was asked, or a part of it that the collector could hold in memory.
         A part has the first of the periods and some of the scopes, at least one of each; the rest is to be asked again.
     :ivar source_down: every request of the batch failed transiently: nothing at all is known about the source.
+    :ivar backlog: what more there may be of its newest periods, if the source says that there is.
     """
 
     batch: Batch
     columns: list[series.Columns]
     troubles: list[Trouble]
     source_down: bool = False
+    backlog: Backlog | None = None
 
 
 @dataclasses.dataclass(slots=True)

@@ -70,8 +70,8 @@ class Telemetry:
 
     #: What may follow the version in a path; of all others there are as many as somebody likes.
     ROUTES = frozenset(
-        ('billing', 'collector', 'coverage', 'dataframes', 'explain', 'info', 'rating', 'report', 'scope', 'storage',
-         'summary', 'task')
+        ('adjustments', 'billing', 'collector', 'coverage', 'dataframes', 'explain', 'info', 'rating', 'report',
+         'scope', 'storage', 'summary', 'task')
     )  # fmt: skip
     #: Headers of those that speak for somebody else.
     FORWARDED = ('HTTP_FORWARDED', 'HTTP_VIA', 'HTTP_X_FORWARDED_FOR', 'HTTP_X_REAL_IP')

@@ -129,6 +129,18 @@ _OPERATIONS: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = (
         (('GET', '/v2/task/reprocesses'), ('GET', '/v2/task/reprocesses/{scope_id}')),
     ),
     (
+        'adjustments:list',
+        ADMIN,
+        'List what would change of periods that are closed.',
+        (('GET', '/v2/adjustments'),),
+    ),
+    (
+        'adjustments:decide',
+        ADMIN,
+        'Apply or drop what would change of periods that are closed.',
+        (('PUT', '/v2/adjustments'),),
+    ),
+    (
         'coverage:get',
         READER_OR_ADMIN,
         'Get what became of each period, and how complete a window is.',

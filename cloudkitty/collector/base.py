@@ -42,6 +42,8 @@ class BaseCollector:
     collector_name: str | None = None
     #: Whether :meth:`collect` answers for a part of what does not fit into memory.
     answers_in_parts = False
+    #: Whether it hardly costs more to ask for some periods before those that are wanted: they are asked for again then.
+    asks_again = False
 
     def __init__(
         self,

@@ -28,6 +28,7 @@ GROUPS = (
 )
 
 zone = collect.zone
+closed_until = collect.closed_until
 
 
 def register(conf):

@@ -10,6 +10,7 @@ from dateutil import tz
 from oslo_config import cfg
 
 from cloudkitty import errors
+from cloudkitty import period
 
 GROUP = 'collect'
 OPTS = [
@@ -27,6 +28,22 @@ OPTS = [
         min=0,
         max=1000,
         help='How many periods to wait before one is rated, counted from its begin.',
+    ),
+    cfg.IntOpt(
+        'settle_periods',
+        default=2,
+        min=0,
+        max=1000,
+        help='How many of the periods before it are asked for again with each period that is rated. What the source '
+        'gives otherwise by then takes the place of what was stored. 0: no period is asked for again.',
+    ),
+    cfg.StrOpt(
+        'closed_until',
+        default='',
+        sample_default='2026-11-01T00:00:00+00:00',
+        help='Instant before which nothing that is rated is changed by itself, as its bills are written: what late '
+        'data or a repair would change waits as an adjustment, to be applied or dropped. Without an offset it is in '
+        '[collect] timezone. A scope may be closed further by the API. Empty: nothing is closed.',
     ),
     cfg.StrOpt('metrics_conf', default='/etc/cloudkitty/metrics.yml', help='File with the metric definitions.'),
     cfg.StrOpt('scope_key', default='project_id', help='Attribute whose value names a scope.'),
@@ -56,6 +73,23 @@ def zone(conf: Any) -> datetime.tzinfo:
         return datetime.timezone.utc if name == 'UTC' else zoneinfo.ZoneInfo(name)
     except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError) as error:
         raise errors.ConfigurationError('[collect] timezone: there is no zone %s.' % name) from error
+
+
+def closed_until(conf: Any) -> int | None:
+    """Return the epoch second before which every scope is closed; None if none is.
+
+    Raises ConfigurationError for what is no instant.
+    """
+    text = conf.collect.closed_until
+    if not text:
+        return None
+    try:
+        instant = datetime.datetime.fromisoformat(text.strip())
+        return period.to_epoch(instant if instant.tzinfo else instant.replace(tzinfo=zone(conf)))
+    except (ValueError, OverflowError) as error:
+        raise errors.ConfigurationError(
+            '[collect] closed_until: %s is no instant; expected one like 2026-11-01T00:00:00+00:00.' % text
+        ) from error
 
 
 def _machine_zone_name():

@@ -64,6 +64,16 @@ OPTS = [
         'of its type in metrics.yml; each takes about 1.5 KiB. 0 remembers none: all resources are listed for every '
         'batch.',
     ),
+    cfg.IntOpt(
+        'deep_backlog',
+        default=12,
+        min=1,
+        advanced=True,
+        help='What Gnocchi has not aggregated yet is missing in its answers. While it has anything to aggregate, the '
+        'newest periods are provisional until they are asked for again for the last time ([collect] settle_periods). '
+        'If more than so many measures wait for each metric that has any waiting, periods of the last day are '
+        'provisional until that is worked off.',
+    ),
 ]
 
 

@@ -167,3 +167,35 @@ class ReprocessingKept(Base):
     begin: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
     end: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
     error: orm.Mapped[str] = orm.mapped_column(types.long_text())
+
+
+class Closing(Base):
+    """How far a scope is closed: nothing of it changes by itself before."""
+
+    __tablename__ = 'closings'
+
+    scope_id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    closed_until: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+
+
+class Adjustment(Base):
+    """What would have changed of a scope's period, and what was decided about it.
+
+    :ivar body: the cells, before and after; see :mod:`cloudkitty.db.adjustments`.
+    """
+
+    __tablename__ = 'adjustments'
+    __table_args__ = (
+        sqlalchemy.UniqueConstraint('scope_id', 'begin', name='uq_adjustments_scope_begin'),
+        sqlalchemy.Index('idx_adjustments_status', 'status'),
+    )
+
+    id: orm.Mapped[int] = orm.mapped_column(AutoId, primary_key=True, autoincrement=True)
+    scope_id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    begin: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    end: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    status: orm.Mapped[str] = orm.mapped_column(sqlalchemy.String(16))
+    noted_at: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    decided_at: orm.Mapped[int | None] = orm.mapped_column(sqlalchemy.BigInteger)
+    decided_by: orm.Mapped[str | None] = orm.mapped_column(types.long_text())
+    body: orm.Mapped[str] = orm.mapped_column(types.long_text())

@@ -5,7 +5,6 @@ Where the chain holds a module that sees whole frames, what is mended is scope x
 quantities of the period and the cells that were collected again, and the whole period is written anew.
 """
 
-import bisect
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
@@ -24,13 +23,17 @@ from cloudkitty import series
 from cloudkitty import usage
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
+from cloudkitty.processor import closing
+from cloudkitty.processor import contents
 from cloudkitty.processor import figures
+from cloudkitty.processor import known_cells
 from cloudkitty.processor import pipeline
+from cloudkitty.processor import verdicts
 from cloudkitty.storage import base as storage_base
 
 LOG = log.getLogger(__name__)
 
-Cell = pipeline.Cell
+Cell = known_cells.Cell
 
 #: What a cell that is collected again may be before.
 FAILING = frozenset({coverage.Status.FAILED, coverage.Status.PROVISIONAL})
@@ -63,58 +66,6 @@ class Way:
     whole: bool = False
 
 
-class Past:
-    """What the ledger says about some scopes and a stretch of time."""
-
-    def __init__(self, runs: Iterable[coverage.Run]) -> None:
-        self._runs: dict[str, dict[str, list[coverage.Run]]] = {}
-        for run in sorted(runs, key=_begin_of):
-            self._runs.setdefault(run.scope_id, {}).setdefault(run.metric, []).append(run)
-
-    def at(self, scope_id: str, begin: int) -> dict[str, coverage.Run]:
-        """Return {metric type: run} of the cells of a scope and period."""
-        result = {}
-        for name, runs in self._runs.get(scope_id, {}).items():
-            place = bisect.bisect_right(runs, begin, key=_begin_of) - 1
-            if place >= 0 and begin < runs[place].end:
-                result[name] = runs[place]
-        return result
-
-    def status(self, cell: Cell) -> coverage.Status | None:
-        run = self.at(cell[0], cell[2]).get(cell[1])
-        return run.status if run else None
-
-    def is_altered(self, scope_id: str, begin: int) -> bool:
-        return any(run.altered for run in self.at(scope_id, begin).values())
-
-    def rule_set(self, cell: Cell) -> str | None:
-        """Return the rule set that priced most of the other cells of the period of *cell*."""
-        votes: dict[str, int] = {}
-        for name, run in sorted(self.at(cell[0], cell[2]).items()):
-            if name != cell[1] and run.rule_set is not None:
-                votes[run.rule_set] = votes.get(run.rule_set, 0) + 1
-        return max(votes, key=lambda digest: votes[digest], default=None)
-
-    def types(self) -> list[str]:
-        return sorted({name for by_metric in self._runs.values() for name in by_metric})
-
-
-def _begin_of(run: coverage.Run) -> int:
-    return run.begin
-
-
-@dataclasses.dataclass
-class Verdict:
-    """What is to be written.
-
-    :ivar runs: cell to its run; its points are written, those that are stored are replaced.
-    :ivar failures: cell to its open trouble, of cells that are written or not.
-    """
-
-    runs: dict[Cell, coverage.Run] = dataclasses.field(default_factory=dict)
-    failures: dict[Cell, coverage.Failure] = dataclasses.field(default_factory=dict)
-
-
 @dataclasses.dataclass
 class _Mended:
     """A job after pricing.
@@ -122,21 +73,25 @@ class _Mended:
     :ivar batch: what was really asked and read.
     :ivar came: cells that the source gave points for now.
     :ivar known: open troubles of the period.
+    :ivar gone: cells of which the source has nothing more than a part of what it gave before.
+    :ivar backlog: a deep one of the source.
     """
 
     job: Job
     way: Way
     batch: usage.Batch
-    past: Past
+    past: known_cells.Past
     came: set[Cell]
     rated: usage.Rated
     known: Mapping[Cell, coverage.Failure]
+    gone: Collection[Cell] = ()
+    backlog: usage.Backlog | None = None
 
-    def judge(self, sees_whole_frames: bool, patience: pipeline.Patience, now: int) -> Verdict:
+    def judge(self, sees_whole_frames: bool, patience: pipeline.Patience, now: int) -> verdicts.Verdict:
         """Return what becomes of the cells."""
         filled = pipeline.filled_cells(self.rated)
         troubles = pipeline.troubled_cells(self.rated.troubles, self.batch.length)
-        verdict = Verdict()
+        verdict = verdicts.Verdict()
         for scope_id in self.batch.scope_ids:
             for begin in self.batch.begins:
                 before = self.past.at(scope_id, begin)
@@ -161,10 +116,7 @@ class _Mended:
             return trouble.error
         if self.way.unrated and trouble is not None and trouble.status is coverage.Status.UNRATED:
             return trouble.error
-        run = before.get(cell[1])
-        if not self.way.unrated and run and run.status is coverage.Status.PROVISIONAL and cell not in self.came:
-            return 'The source no longer has what it gave before.'
-        return None
+        return 'The source no longer has what it gave before.' if cell in self.gone else None
 
     def _whole_period(
         self,
@@ -208,7 +160,7 @@ class _Mended:
 
     def _write(
         self,
-        verdict: Verdict,
+        verdict: verdicts.Verdict,
         cell: Cell,
         before: Mapping[str, coverage.Run],
         filled: Collection[Cell],
@@ -224,6 +176,9 @@ class _Mended:
             status = trouble.status
             if status in (coverage.Status.PROVISIONAL, coverage.Status.UNRATED):
                 verdict.failures[cell] = patience.fail(cell, trouble.error, self.known.get(cell), now)
+        elif self.backlog is not None and not self.way.unrated and cell[2] + self.batch.length > self.backlog.since:
+            status = coverage.Status.PROVISIONAL
+            verdict.failures[cell] = patience.fail(cell, self.backlog.text, self.known.get(cell), now)
         elif run and run.status is coverage.Status.PROVISIONAL and is_filled and cell not in self.came:
             # Priced anew with the rest of its period, it is as provisional as it was.
             status = run.status
@@ -240,6 +195,8 @@ class Mender:
     """Mends one job after the other.
 
     The parameters are those of :class:`cloudkitty.processor.pipeline.Pipeline`.
+
+    :param closed: holds back what changes periods that are closed; None: only what takes points away.
     """
 
     def __init__(
@@ -253,6 +210,7 @@ class Mender:
         clock: Callable[[], datetime.datetime],
         pause: Callable[[], None] | None = None,
         causes: pipeline.Causes | None = None,
+        closed: closing.Closed | None = None,
     ) -> None:
         self._database = database
         self._collector = collector
@@ -263,13 +221,14 @@ class Mender:
         self._clock = clock
         self._pause = pause
         self._causes = causes or pipeline.Causes()
+        self._closed = closed or closing.Closed(database, storage, length, clock)
 
     def mend(self, states: Mapping[str, scope.State], job: Job, way: Way, chain) -> int:
         """Mend the cells of *job* that are still in need of it; return how many points were written.
 
         :param states: scope id to state, read before anything else: who changes a scope meanwhile is noticed by it.
         """
-        past = Past(ledger.list_runs(self._database, states, job.begin, job.end))
+        past = known_cells.Past(ledger.list_runs(self._database, states, job.begin, job.end))
         states = {scope_id: state for scope_id, state in states.items() if self._is_in_need(scope_id, job, way, past)}
         if not states:
             return 0
@@ -285,11 +244,46 @@ class Mender:
         sees_whole_frames = chain.sees_whole_frames(batch.begin, batch.end)
         columns = [*found.columns, *self._stored(batch, job, way, came, sees_whole_frames)]
         rated = chain.price(usage.Usage(batch, columns, found.troubles), self._pause)
-        mended = _Mended(job, way, batch, past, came, rated, known)
+        gone, fewer = self._compare(found, job, way, past)
+        backlog = found.backlog if found.backlog and found.backlog.is_deep and self._storage.tells_origins else None
+        mended = _Mended(job, way, batch, past, came, rated, known, gone, backlog)
         verdict = mended.judge(sees_whole_frames, self._patience, period.to_epoch(self._clock()))
-        return self._write(states, batch, rated, verdict)
+        self._closed.hold_back(verdict, rated, past, fewer, sees_whole_frames)
+        return self._write(states, batch, rated, verdict, past, way)
 
-    def _is_in_need(self, scope_id: str, job: Job, way: Way, past: Past) -> bool:
+    def _compare(self, found: usage.Usage, job: Job, way: Way, past: known_cells.Past) -> tuple[set[Cell], set[Cell]]:
+        """Return the provisional cells of which the source merely has no more what it gave; those with fewer points.
+
+        What a module made of a cell tells nothing: that one is gone if there is nothing of it at all.
+        """
+        targets = {
+            (scope_id, name, begin): run
+            for scope_id in found.batch.scope_ids
+            for begin in found.batch.begins
+            for name, run in past.at(scope_id, begin).items()
+            if name in job.metrics and run.status is coverage.Status.PROVISIONAL
+        }
+        if way.unrated or not targets:
+            return set(), set()
+        batch = found.batch
+        given = contents.of(found.columns)
+        stored = contents.of(
+            self._storage.quantities(batch.scope_ids, job.metrics, batch.begin, batch.end, priced=True)
+        )
+        gone: set[Cell] = set()
+        fewer: set[Cell] = set()
+        for cell, run in targets.items():
+            before, after = stored.get(cell, contents.NONE), given.get(cell, contents.NONE)
+            if run.altered:
+                if before and not after:
+                    gone.add(cell)
+            elif after < before:
+                gone.add(cell)
+            elif after.total() < before.total():
+                fewer.add(cell)
+        return gone, fewer
+
+    def _is_in_need(self, scope_id: str, job: Job, way: Way, past: known_cells.Past) -> bool:
         expected = UNRATED if way.unrated else FAILING
         begins = range(job.begin, job.end, self._length)
         return all(past.status((scope_id, name, begin)) in expected for begin in begins for name in job.metrics)
@@ -316,7 +310,13 @@ class Mender:
         return []
 
     def _write(
-        self, states: Mapping[str, scope.State], batch: usage.Batch, rated: usage.Rated, verdict: Verdict
+        self,
+        states: Mapping[str, scope.State],
+        batch: usage.Batch,
+        rated: usage.Rated,
+        verdict: verdicts.Verdict,
+        past: known_cells.Past,
+        way: Way,
     ) -> int:
         touched = {cell[0] for cell in verdict.runs}
         failures = list(verdict.failures.values())
@@ -324,6 +324,7 @@ class Mender:
         if not touched:
             return 0
         columns = keep(rated.columns, lambda cell: cell in verdict.runs)
+        is_late = any(past.status(cell) is coverage.Status.PROVISIONAL for cell in verdict.runs)
         commit = storage_base.Commit(
             self._length,
             [
@@ -335,7 +336,7 @@ class Mender:
             [failure for failure in failures if failure.scope_id in touched],
             {cell: count for cell, count in rated.skipped.items() if cell in verdict.runs},
             replace=True,
-            cause='repair',
+            cause='repair' if way.unrated or not is_late else 'late data',
             now=period.to_epoch(self._clock()),
         )
         result = self._storage.commit(commit)

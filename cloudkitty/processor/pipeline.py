@@ -20,12 +20,14 @@ from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.processor import churn
 from cloudkitty.processor import figures
+from cloudkitty.processor import known_cells
 from cloudkitty.processor import planner
+from cloudkitty.processor import settling
 from cloudkitty.storage import base as storage_base
 
 LOG = log.getLogger(__name__)
 
-Cell = tuple[str, str, int]
+Cell = known_cells.Cell
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,6 +275,7 @@ class Pipeline:
     :param clock: returns the present instant.
     :param pause: called now and then during long computing, so that others get a turn.
     :param causes: what was warned of already.
+    :param settler: looks at the periods before those of a batch; None: nobody does.
     """
 
     def __init__(
@@ -287,6 +290,7 @@ class Pipeline:
         clock: Callable[[], datetime.datetime],
         pause: Callable[[], None] | None = None,
         causes: Causes | None = None,
+        settler: settling.Settler | None = None,
     ) -> None:
         self._database = database
         self._collector = collector
@@ -299,15 +303,14 @@ class Pipeline:
         self._clock = clock
         self._pause = pause
         self._causes = causes or Causes()
+        self._settler = settler or settling.Settler(database, storage, schedule.length, 0)
         self._churn = churn.Churn()
 
     def run(self, work: planner.Work, known: Mapping[Cell, coverage.Failure]) -> Outcome:
         """Rate *work*, or the part of it that the collector gets to; *known* are the open troubles of its scopes."""
         asked = {state.scope.id: state for state in work.states}
         with telemetry.timed(telemetry.STAGES, stage='collect'):
-            found = self._collector.collect(
-                usage.Batch(tuple(asked), self._metrics, work.begin, self._length, work.count)
-            )
+            early, found = self._collect(usage.Batch(tuple(asked), self._metrics, work.begin, self._length, work.count))
         batch = found.batch
         figures.collected(batch)
         states = {scope_id: asked[scope_id] for scope_id in batch.scope_ids}
@@ -328,17 +331,22 @@ class Pipeline:
             telemetry.note(telemetry.RULES, chain.revision)
             self._churn.look(rated.columns)
             failures = failures_of(rated.troubles, known, self._patience, self._length, now)
+            runs = coverage_of(rated, self._types, moving, self._length)
+            reached = {scope_id: end for scope_id, (_, end) in moving.items()}
+            look = self._settler.look(early, states, reached, now)
+            runs, doubts = self._settler.doubt(runs, reached, found.backlog, now)
             commit = storage_base.Commit(
                 self._length,
                 [storage_base.Change(states[scope_id], *window) for scope_id, window in moving.items()],
                 rated.columns,
-                coverage_of(rated, self._types, moving, self._length),
-                [*failures, *(failure for failure in waiting if failure.scope_id in moving)],
+                coverage.join([*runs, *look.runs]) if look.runs else runs,
+                [*failures, *doubts, *look.failures, *(item for item in waiting if item.scope_id in moving)],
                 rated.skipped,
                 now=now,
             )
             with telemetry.timed(telemetry.STAGES, stage='commit'):
                 result = self._storage.commit(commit)
+            self._settler.remember(found, look, [states[scope_id] for scope_id in result.committed], reached, runs)
             points = sum(len(item.begins) for item in rated.columns if item.series.scope_id in result.committed)
             figures.committed(figures.RATING, commit, result, points)
             LOG.info(
@@ -349,6 +357,8 @@ class Pipeline:
                 len(result.committed),
                 ', %d scopes were changed by somebody else meanwhile' % len(result.dropped) if result.dropped else '',
             )
+            if look.late:
+                LOG.info('%d cells of periods before are not as they were, and are mended.', look.late)
         held = frozenset(states) - frozenset(moving)
         telemetry.count(telemetry.HELD, len(holds))
         ledger.note_failures(self._database, [failure for failure in waiting if failure.scope_id in held])
@@ -362,3 +372,12 @@ class Pipeline:
             waiting[0].metric,
             waiting[0].error,
         )
+
+    def _collect(self, batch: usage.Batch) -> tuple[usage.Usage, usage.Usage]:
+        """Return what the source says of the periods before *batch* that are to be looked at again, and of *batch*."""
+        wide = self._settler.widen(batch)
+        found = self._collector.collect(wide)
+        if found.batch.end <= batch.begin:
+            # A scope so large that its periods come one by one: they are not asked for twice.
+            found = self._collector.collect(dataclasses.replace(batch, scope_ids=found.batch.scope_ids))
+        return settling.split(found, batch.begin)

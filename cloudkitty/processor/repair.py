@@ -21,6 +21,7 @@ from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
 from cloudkitty.processor import figures
+from cloudkitty.processor import known_cells
 from cloudkitty.processor import mend
 from cloudkitty.processor import pipeline
 from cloudkitty.rating import chain
@@ -35,7 +36,7 @@ ROUND = 5000
 Job = mend.Job
 
 
-def group(cells: Iterable[pipeline.Cell], length: int, most: int = 100) -> list[Job]:
+def group(cells: Iterable[known_cells.Cell], length: int, most: int = 100) -> list[Job]:
     """Return the jobs that cover exactly *cells*, of at most *most* scopes each, oldest first."""
     begins: dict[tuple[str, str], list[int]] = {}
     for scope_id, name, begin in cells:
@@ -230,7 +231,9 @@ class Repair:
                     return points
         return points
 
-    def _postpone(self, job: Job, known: Mapping[pipeline.Cell, coverage.Failure], error: Exception, now: int) -> None:
+    def _postpone(
+        self, job: Job, known: Mapping[known_cells.Cell, coverage.Failure], error: Exception, now: int
+    ) -> None:
         text = '%s: %s' % (type(error).__name__, ' '.join(str(error).split())[:500])
         cells = (
             (scope_id, name, begin)
@@ -250,17 +253,17 @@ class Repair:
 
     def _ways(
         self,
-        failing: Collection[pipeline.Cell],
-        unrated: Collection[pipeline.Cell],
-        past: mend.Past,
+        failing: Collection[known_cells.Cell],
+        unrated: Collection[known_cells.Cell],
+        past: known_cells.Past,
         today: chain.Chain,
-    ) -> dict[mend.Way, list[pipeline.Cell]]:
+    ) -> dict[mend.Way, list[known_cells.Cell]]:
         """Return the cells by the way in which they are mended.
 
         What failed is priced with the rule set of the other cells of its scope and period, where there is one that
         can be had again; what lacks a price with the rules of today.
         """
-        result: dict[mend.Way, list[pipeline.Cell]] = {}
+        result: dict[mend.Way, list[known_cells.Cell]] = {}
         for cell in sorted(failing, key=_oldest_first):
             digest = past.rule_set(cell)
             if digest is not None and (digest == today.rule_set or self._replays.get(digest) is None):
@@ -283,15 +286,15 @@ class Repair:
             if state.scope in identities
         }
 
-    def _look(self, cells: Collection[pipeline.Cell]) -> mend.Past:
+    def _look(self, cells: Collection[known_cells.Cell]) -> known_cells.Past:
         first = min(cell[2] for cell in cells)
         last = max(cell[2] for cell in cells) + self._length
-        return mend.Past(ledger.list_runs(self._database, {cell[0] for cell in cells}, first, last))
+        return known_cells.Past(ledger.list_runs(self._database, {cell[0] for cell in cells}, first, last))
 
-    def _give_up(self, states: Mapping[str, scope.State], cells: Collection[pipeline.Cell]) -> None:
+    def _give_up(self, states: Mapping[str, scope.State], cells: Collection[known_cells.Cell]) -> None:
         for job in group(cells, self._length, self._most):
             fresh = self._refresh(states, job.scope_ids)
-            past = mend.Past(ledger.list_runs(self._database, fresh, job.begin, job.end))
+            past = known_cells.Past(ledger.list_runs(self._database, fresh, job.begin, job.end))
             runs = [
                 coverage.Run(scope_id, name, begin, begin + self._length, coverage.Status.LOST)
                 for scope_id in fresh
@@ -318,5 +321,5 @@ class Repair:
                 )
 
 
-def _oldest_first(cell: pipeline.Cell) -> tuple[int, str, str]:
+def _oldest_first(cell: known_cells.Cell) -> tuple[int, str, str]:
     return cell[2], cell[0], cell[1]

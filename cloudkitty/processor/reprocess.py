@@ -26,13 +26,14 @@ from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import reprocessings
 from cloudkitty.processor import figures
+from cloudkitty.processor import known_cells
 from cloudkitty.processor import mend
 from cloudkitty.processor import pipeline
 from cloudkitty.storage import base as storage_base
 
 LOG = log.getLogger(__name__)
 
-Cell = pipeline.Cell
+Cell = known_cells.Cell
 Status = coverage.Status
 
 #: Why a period stays as it is for which the source has nothing.
@@ -120,7 +121,7 @@ class Line:
         runs = ledger.list_runs(self._database, states, job.begin, end)
         if not job.recollect:
             job = self._shorten(job, runs)
-        past = mend.Past(runs)
+        past = known_cells.Past(runs)
         found = self._find(job, tuple(states), past)
         self._causes.warn(found.troubles)
         batch = found.batch
@@ -154,7 +155,7 @@ class Line:
         count = job.count * self._most_points // max(points, self._most_points)
         return dataclasses.replace(job, count=max(1, count))
 
-    def _find(self, job: Job, scope_ids: tuple[str, ...], past: mend.Past) -> usage.Usage:
+    def _find(self, job: Job, scope_ids: tuple[str, ...], past: known_cells.Past) -> usage.Usage:
         """Return the quantities to price: those of the source, or the stored ones where they are what it gave."""
         batch = usage.Batch(scope_ids, self._metrics, job.begin, self._length, job.count)
         if job.recollect:
@@ -190,7 +191,7 @@ class Line:
         self,
         task: reprocessing.Task,
         batch: usage.Batch,
-        past: mend.Past,
+        past: known_cells.Past,
         troubles: Sequence[usage.Trouble],
         now: int,
     ) -> _Step:
@@ -217,7 +218,7 @@ class Line:
         self,
         job: Job,
         batch: usage.Batch,
-        past: mend.Past,
+        past: known_cells.Past,
         came: Collection[Cell],
         steps: Mapping[str, _Step],
         whole: Collection[int],
@@ -240,7 +241,7 @@ class Line:
                         step.kept.setdefault((scope_id, name, begin), error)
 
     def _keep_priced(
-        self, rated: usage.Rated, past: mend.Past, steps: Mapping[str, _Step], whole: Collection[int]
+        self, rated: usage.Rated, past: known_cells.Past, steps: Mapping[str, _Step], whole: Collection[int]
     ) -> None:
         """Have prices stay where there are none in their place."""
         for cell, trouble in pipeline.troubled_cells(rated.troubles, self._length).items():
@@ -250,7 +251,7 @@ class Line:
                 for name in names:
                     steps[cell[0]].kept.setdefault((cell[0], name, cell[2]), trouble.error)
 
-    def _keep_strange(self, rated: usage.Rated, past: mend.Past, steps: Mapping[str, _Step]) -> None:
+    def _keep_strange(self, rated: usage.Rated, past: known_cells.Past, steps: Mapping[str, _Step]) -> None:
         """Have altered periods stay that hold what is neither a metric of today nor put there by a module again."""
         filled = pipeline.filled_cells(rated)
         for scope_id, step in steps.items():
@@ -275,7 +276,7 @@ class Line:
         states: Mapping[str, scope.State],
         tasks: Mapping[str, reprocessing.Task],
         batch: usage.Batch,
-        past: mend.Past,
+        past: known_cells.Past,
         found: usage.Usage,
         rated: usage.Rated,
         steps: Mapping[str, _Step],
@@ -316,7 +317,7 @@ class Line:
         self,
         job: Job,
         batch: usage.Batch,
-        past: mend.Past,
+        past: known_cells.Past,
         found: usage.Usage,
         rated: usage.Rated,
         moving: Mapping[str, _Step],
@@ -443,7 +444,7 @@ def _say_gone(names: Iterable[str]) -> str | None:
     return None if name is None else 'The source no longer has metric %s.' % name
 
 
-def _is_hollow(past: mend.Past, cell: Cell) -> bool:
+def _is_hollow(past: known_cells.Past, cell: Cell) -> bool:
     status = past.status(cell)
     return status is None or status in _WITHOUT_POINTS
 

@@ -23,8 +23,8 @@ from cloudkitty.db import engine
 from cloudkitty.db import reprocessings
 from cloudkitty.db import scopes
 from cloudkitty.processor import figures
+from cloudkitty.processor import known_cells
 from cloudkitty.processor import loop
-from cloudkitty.processor import mend
 from cloudkitty.processor import partition
 from cloudkitty.processor import pipeline
 from cloudkitty.processor import planner
@@ -221,7 +221,7 @@ class Reprocessor(loop.Loop):
         length = self._schedule.length
         begins = [task.next_begin(length) for task in tasks]
         runs = ledger.list_runs(self._database, {task.scope_id for task in tasks}, min(begins), max(begins) + length)
-        past = mend.Past(runs)
+        past = known_cells.Past(runs)
         there = [task for task in tasks if past.at(task.scope_id, task.next_begin(length))]
         self._refuse(there, 'What is left of it does not consist of periods of %d s, as they are now.' % length)
         self._refuse(

@@ -32,6 +32,7 @@ from cloudkitty.db import engine
 from cloudkitty.db import history
 from cloudkitty.db import scopes
 from cloudkitty.db import seen_rules
+from cloudkitty.processor import closing
 from cloudkitty.processor import endpoint
 from cloudkitty.processor import loop
 from cloudkitty.processor import mend
@@ -42,6 +43,7 @@ from cloudkitty.processor import repair
 from cloudkitty.processor import reprocess
 from cloudkitty.processor import reprocessor
 from cloudkitty.processor import rpc
+from cloudkitty.processor import settling
 from cloudkitty.processor import tidy
 from cloudkitty.processor import worker
 from cloudkitty.rating import chain
@@ -83,6 +85,7 @@ def check(conf):
     :returns: the metrics file.
     """
     options.zone(conf)
+    options.closed_until(conf)
     storage.load_class(conf)
     engine.normalise_url(conf.database.connection or 'sqlite://')
     partition.check(conf.orchestrator.coordination_url)
@@ -152,10 +155,33 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
     made = worker.Worker(
         database,
         fetcher.load(conf),
-        pipeline.Pipeline(database, source, chains, store, metrics.metrics, schedule, patience, clock, pause, causes),
+        pipeline.Pipeline(
+            database,
+            source,
+            chains,
+            store,
+            metrics.metrics,
+            schedule,
+            patience,
+            clock,
+            pause,
+            causes,
+            settling.Settler(database, store, length, _count_settling(conf, source, store)),
+        ),
         repair.Repair(
             database,
-            mend.Mender(database, source, store, metrics.metrics, length, patience, clock, pause, causes),
+            mend.Mender(
+                database,
+                source,
+                store,
+                metrics.metrics,
+                length,
+                patience,
+                clock,
+                pause,
+                causes,
+                closing.Closed(database, store, length, clock, options.closed_until(conf)),
+            ),
             store,
             chains,
             length,
@@ -174,6 +200,12 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
         _make_chore(conf, store, clock),
     )
     return made, chains
+
+
+def _count_settling(conf, source, store) -> int:
+    """Return how many periods are asked for again: none where that costs a lot, or would take what was pushed."""
+    can_look = getattr(source, 'asks_again', False) and getattr(store, 'tells_origins', False)
+    return conf.collect.settle_periods if can_look else 0
 
 
 def _make_chore(conf, store, clock) -> tidy.Tidy:

@@ -14,6 +14,7 @@ import sqlalchemy
 
 from cloudkitty import period
 from cloudkitty import scope
+from cloudkitty.db import adjustments
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
@@ -51,7 +52,11 @@ TROUBLES = Figure(
     'cloudkitty_open_cells', 'Cells of coverage that failed, are provisional or have no price, and are tried again.'
 )
 
-FIGURES = (UP, SCOPES, LAGGING, LONGEST_LAG, LAG, CLOCK, TROUBLES)
+ADJUSTMENTS = Figure(
+    'cloudkitty_adjustments_pending', 'Periods that are closed, or have fewer points now, and wait for a decision.'
+)
+
+FIGURES = (UP, SCOPES, LAGGING, LONGEST_LAG, LAG, CLOCK, TROUBLES, ADJUSTMENTS)
 
 
 class Standing:
@@ -97,6 +102,7 @@ class Standing:
         try:
             states = scopes.list_states(self._database, self._identity)
             troubles = ledger.count_all(self._database)
+            waiting = adjustments.count_pending(self._database)
         except (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
             LOG.warning('Prometheus is told that the database is away. %s', engine.describe(error))
             return [self._make(UP, {(): 0})]
@@ -107,6 +113,7 @@ class Standing:
             self._make(LAGGING, {(): sum(lag > self._schedule.length for lag in lags.values())}),
             self._make(LONGEST_LAG, {(): max(lags.values(), default=0)}),
             self._make(TROUBLES, {(): troubles}),
+            self._make(ADJUSTMENTS, {(): waiting}),
         ]
         if ends:
             found.append(self._make(CLOCK, {(): min(ends)}))

@@ -19,6 +19,7 @@ from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
 from cloudkitty.processor import figures
+from cloudkitty.processor import known_cells
 from cloudkitty.processor import loop
 from cloudkitty.processor import partition
 from cloudkitty.processor import pipeline
@@ -266,7 +267,9 @@ class Worker(loop.Loop):
             self._claimed_in = self._share.generation
             return bool(mine) and self._rate(mine), frozenset(due - mine)
 
-    def _plan(self, states: list[scope.State], known: Mapping[pipeline.Cell, coverage.Failure]) -> list[planner.Work]:
+    def _plan(
+        self, states: list[scope.State], known: Mapping[known_cells.Cell, coverage.Failure]
+    ) -> list[planner.Work]:
         lonely = {scope_id for scope_id, count in self._drops.items() if count >= 2}
         return planner.plan(
             states, self._schedule, self._limits, self._clock(), self._held_until(states, known), lonely
@@ -336,7 +339,7 @@ class Worker(loop.Loop):
         with self._share.claim(found) as mine:
             return bool(mine) and self._mender.run(self._read(mine), period.to_epoch(self._clock()), keep_going) > 0
 
-    def _troubles(self, states: Iterable[scope.State]) -> Mapping[pipeline.Cell, coverage.Failure]:
+    def _troubles(self, states: Iterable[scope.State]) -> Mapping[known_cells.Cell, coverage.Failure]:
         """Return the open troubles of cells that the clocks of *states* have not passed.
 
         Those of the future were noted while the clock of a host was wrong: nobody waits until then.
@@ -352,7 +355,7 @@ class Worker(loop.Loop):
         }
 
     def _held_until(
-        self, states: Iterable[scope.State], known: Mapping[pipeline.Cell, coverage.Failure]
+        self, states: Iterable[scope.State], known: Mapping[known_cells.Cell, coverage.Failure]
     ) -> dict[str, int]:
         """Return {scope id: second before which it waits}: its next period, or its batch, failed before."""
         nexts = {state.scope.id: self._schedule.next_begin(state) for state in states}

@@ -62,6 +62,8 @@ class Commit:
     :ivar replace: the cells may hold collected points already, which go to the history with *cause* and *who*.
     :ivar steps: by scope id, how far a task of reprocessing gets with it; a scope whose task is no longer as it was
         when that was planned is dropped from the commit. What is replaced has to be whole periods then.
+    :ivar adjustments: by scope id, the adjustment that is applied; a scope of which it is no longer pending is dropped
+        from the commit.
     :ivar now: the present, in epoch seconds; None for that of the host.
     """
 
@@ -76,6 +78,7 @@ class Commit:
     who: str | None = None
     now: int | None = None
     steps: Mapping[str, reprocessing.Progress] = dataclasses.field(default_factory=dict)
+    adjustments: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,9 +110,11 @@ class BaseStorage(abc.ABC):
     """A place for rated data. Instants are aware, amounts Decimal.
 
     :cvar longest_scope_id: characters of a scope's id that there is room for; a scope with a longer one is not rated.
+    :cvar tells_origins: what was pushed stays while what was collected is replaced, and is given back as it was given.
     """
 
     longest_scope_id = 255
+    tells_origins = False
 
     @abc.abstractmethod
     def init(self) -> None:

@@ -8,11 +8,14 @@ points, and :func:`finish`.
 import collections
 from collections.abc import Mapping
 import dataclasses
+import time
 
 from sqlalchemy import orm
 
+from cloudkitty import adjustment
 from cloudkitty import coverage
 from cloudkitty import period
+from cloudkitty.db import adjustments
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import reprocessings
 from cloudkitty.db import scopes
@@ -45,6 +48,9 @@ def lock(session: orm.Session, commit: base.Commit) -> Taken:
     if commit.steps:
         unchanged = reprocessings.lock(session, commit.steps.values())
         guards = {scope_id: id_ for scope_id, id_ in guards.items() if commit.steps[scope_id].task_id in unchanged}
+    if commit.adjustments:
+        pending = adjustments.lock_pending(session, commit.adjustments.values())
+        guards = {scope_id: id_ for scope_id, id_ in guards.items() if commit.adjustments[scope_id] in pending}
     asked = frozenset(change.state.scope.id for change in commit.changes)
     return Taken(guards, epochs, base.CommitResult(frozenset(guards), asked - frozenset(guards)))
 
@@ -72,9 +78,13 @@ def write_ledger(session: orm.Session, commit: base.Commit, guards: Mapping[str,
 
 
 def finish(session: orm.Session, commit: base.Commit, guards: Mapping[str, int]) -> None:
-    """Set the clocks of the scopes of *guards*, write how far their tasks got, and advance their epochs."""
+    """Set the clocks of the scopes of *guards*, write what tasks and adjustments came to, and advance their epochs."""
     if commit.steps:
         reprocessings.advance(session, [commit.steps[scope_id] for scope_id in sorted(guards)])
+    if commit.adjustments:
+        applied = [commit.adjustments[scope_id] for scope_id in guards]
+        now = int(time.time()) if commit.now is None else commit.now
+        adjustments.decide(session, applied, adjustment.Status.APPLIED, commit.who, now)
     scopes.set_clocks(
         session,
         {

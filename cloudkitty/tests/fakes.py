@@ -47,6 +47,8 @@ class FakeCollector:
     :ivar quantities: {(scope id, metric type, begin): quantity, or None for no point}; keys may end early.
     :ivar troubles: {(scope id, metric type, begin): (status, error, permanent)}; keys may end early.
     :ivar part: (scopes, periods) that it answers at most.
+    :ivar backlog: what it admits to lack.
+    :ivar more: columns, each of one period, that it has beside.
     :ivar batches: what it was asked.
     """
 
@@ -54,6 +56,8 @@ class FakeCollector:
         self.quantities = {}
         self.troubles = {}
         self.part = None
+        self.backlog = None
+        self.more = []
         self.batches = []
         self.before = lambda batch: None
 
@@ -89,7 +93,8 @@ class FakeCollector:
                     of = series.Series(scope_id, name, 'u', {'id': 'r', 'project_id': scope_id}, {})
                     begins, quantities = zip(*points, strict=True)
                     columns.append(series.Columns(of, batch.length, begins, quantities))
-        return usage.Usage(batch, columns, troubles)
+        columns += [item for item in self.more if item.begins[0] in batch.begins]
+        return usage.Usage(batch, columns, troubles, backlog=self.backlog)
 
 
 def _look_up(values, cell, default=None):

@@ -8,6 +8,7 @@ import pecan
 from webob import exc
 
 from cloudkitty.api import middleware
+from cloudkitty.api.v2 import adjustments
 from cloudkitty.api.v2 import coverage
 from cloudkitty.api.v2 import dataframes
 from cloudkitty.api.v2 import explain
@@ -25,6 +26,7 @@ ROUTES: Mapping[str, Mapping[str, resource.Handler]] = {
         'POST': scope.create_scope,
         'PATCH': scope.change_scope,
     },
+    'adjustments': {'GET': adjustments.list_adjustments, 'PUT': adjustments.decide},
     'coverage': {'GET': coverage.get_coverage},
     'summary': {'GET': summary.get_summary},
     'dataframes': {'GET': dataframes.list_frames, 'POST': dataframes.add_frames},

@@ -8,11 +8,13 @@ import datetime
 from typing import Any
 
 from cloudkitty import errors
+from cloudkitty import period
 from cloudkitty import scope
 from cloudkitty.api import rest
 from cloudkitty.api import types
 from cloudkitty.api.v2 import parameters
 from cloudkitty.api.v2 import resource
+from cloudkitty.db import closings
 from cloudkitty.db import scope_rows
 from cloudkitty.storage import reset
 
@@ -26,6 +28,17 @@ _FILTERS = {name: Multi(types.text) for name in scope_rows.COLUMNS}
 _WORDS = {name: Single(_WORD) for name in ('scope_key', 'fetcher', 'collector')}
 
 
+#: In place of an instant: the scope is not closed by itself.
+OPEN = datetime.datetime.min.replace(tzinfo=period.UTC)
+
+
+class Closing(resource.Timestamp):
+    """An instant; no text at all opens."""
+
+    def frombasetype(self, value: Any) -> datetime.datetime:
+        return OPEN if value == '' else super().frombasetype(value)
+
+
 class NoScopes(errors.NotFound):
     def __init__(self) -> None:
         super().__init__('No scope is like that.')
@@ -37,7 +50,8 @@ def list_scopes(active: list[bool] | None, offset: int, limit: int, **filters: l
     found = scope_rows.find(rest.deployment().database, filters, active, offset, limit)
     if not found:
         raise NoScopes
-    return {'results': [_describe(row) for row in found]}
+    closed = closings.read(rest.deployment().database, {row.scope.id for row in found})
+    return {'results': [_describe(row, closed.get(row.scope.id)) for row in found]}
 
 
 @resource.handler(
@@ -106,15 +120,26 @@ def create_scope(
 
 @resource.handler(
     'scope:patch_state',
-    body={'scope_id': Single(_ID, required=True), **_WORDS, 'active': Single(types.boolean)},
+    body={
+        'scope_id': Single(_ID, required=True),
+        **_WORDS,
+        'active': Single(types.boolean),
+        'closed_until': Single(Closing()),
+    },
 )
-def change_scope(scope_id: str, active: bool | None, **words: str | None) -> dict[str, Any]:
+def change_scope(
+    scope_id: str, active: bool | None, closed_until: datetime.datetime | None, **words: str | None
+) -> dict[str, Any]:
     """Change the only scope with that id."""
+    database = rest.deployment().database
     values = {name: value for name, value in words.items() if value is not None}
-    return _describe(scope_rows.change(rest.deployment().database, scope_id, values, active))
+    changed = scope_rows.change(database, scope_id, values, active)
+    if closed_until is not None:
+        closings.close(database, scope_id, None if closed_until == OPEN else period.to_epoch(closed_until))
+    return _describe(changed, closings.read(database, [scope_id]).get(scope_id))
 
 
-def _describe(row: scope_rows.Found) -> dict[str, Any]:
+def _describe(row: scope_rows.Found, closed_until: int | None = None) -> dict[str, Any]:
     clock = resource.print_instant(row.last_processed)
     return {
         'scope_id': row.scope.id,
@@ -126,4 +151,5 @@ def _describe(row: scope_rows.Found) -> dict[str, Any]:
         'scope_activation_toggle_date': resource.print_instant(row.toggled_at),
         # Its name in releases 10 to 18, which the client reads.
         'state': clock,
+        'closed_until': None if closed_until is None else resource.print_instant(period.from_epoch(closed_until)),
     }

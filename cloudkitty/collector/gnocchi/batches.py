@@ -28,6 +28,7 @@ from cloudkitty.collector import base
 from cloudkitty.collector import exceptions
 from cloudkitty.collector.gnocchi import arguments
 from cloudkitty.collector.gnocchi import asks
+from cloudkitty.collector.gnocchi import backlog
 from cloudkitty.collector.gnocchi import cells
 from cloudkitty.collector.gnocchi import inventory
 from cloudkitty.collector.gnocchi import isolate
@@ -66,10 +67,12 @@ class GnocchiCollector(base.BaseCollector):
     :param max_granules: granules in memory at a time.
     :param timeout: seconds after which a batch that is not collected is given up.
     :param max_resources: resources, and series of them, remembered between batches.
+    :param deep_backlog: measures for each metric that waits to be aggregated from which on a backlog is deep.
     """
 
     collector_name = 'gnocchi'
     answers_in_parts = True
+    asks_again = True
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class GnocchiCollector(base.BaseCollector):
         max_granules: int = 150000,
         timeout: float = 300,
         max_resources: int = 0,
+        deep_backlog: int = 12,
         **kwargs: Any,
     ) -> None:
         super().__init__(period, conf, metrics, zone, **kwargs)
@@ -94,6 +98,7 @@ class GnocchiCollector(base.BaseCollector):
         self._timeout = timeout
         self._server = server.Server()
         self._warm = warm.Inventories(max_resources)
+        self._backlog = backlog.Watch(deep_backlog)
 
     @classmethod
     def from_options(cls, conf: Any, found: metrics_file.MetricsFile, executor: Any) -> 'GnocchiCollector':
@@ -110,6 +115,7 @@ class GnocchiCollector(base.BaseCollector):
             max_granules=conf.orchestrator.max_granules,
             timeout=conf.orchestrator.collector_request_timeout,
             max_resources=conf[collector_gnocchi.GROUP].max_resources,
+            deep_backlog=conf[collector_gnocchi.GROUP].deep_backlog,
         )
 
     @staticmethod
@@ -147,12 +153,14 @@ class GnocchiCollector(base.BaseCollector):
     def _collect(self, batch: usage.Batch) -> usage.Usage:
         if self._client is None:
             raise errors.ConfigurationError('The collector gnocchi has no connection.')
+        waiting = self._backlog.look(self._client, batch.end)
         work = self._make_work(batch, self._warm)
         found = work.run()
         if work.is_stale:
             # There are resources that nobody knew a moment ago. Whoever else collects meanwhile, nothing is remembered.
             found = self._make_work(batch, warm.Inventories(0)).run()
         self._server.sizes.grow()
+        found.backlog = waiting
         return found
 
     def _make_work(self, batch: usage.Batch, remembered: warm.Inventories) -> '_Work':

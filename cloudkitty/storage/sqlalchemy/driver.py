@@ -41,6 +41,8 @@ class SQLAlchemyStorage(base.BaseStorage):
 
     in_database = True
 
+    tells_origins = True
+
     def __init__(
         self,
         database: engine.Database,

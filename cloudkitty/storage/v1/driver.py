@@ -30,6 +30,7 @@ class SQLAlchemyStorage(driver.SQLAlchemyStorage):
     """
 
     longest_scope_id = table.LONGEST_SCOPE
+    tells_origins = False
 
     def __init__(
         self,

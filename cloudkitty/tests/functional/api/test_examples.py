@@ -24,6 +24,8 @@ ORDER = (
     ('GET', '/v2/task/reprocesses/{scope_id}'),
     ('PATCH', '/v2/task/reprocesses'),
     ('PATCH', '/v2/scope'),
+    ('GET', '/v2/adjustments'),
+    ('PUT', '/v2/adjustments'),
     ('POST', '/v2/dataframes'),
     ('GET', '/v2/dataframes'),
     ('GET', '/v2/summary'),

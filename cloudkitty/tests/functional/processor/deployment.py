@@ -12,6 +12,7 @@ from cloudkitty.db import rating_modules
 from cloudkitty.db import reprocessings
 from cloudkitty.db import rule_revision
 from cloudkitty.db import scopes
+from cloudkitty.processor import closing
 from cloudkitty.processor import mend
 from cloudkitty.processor import partition
 from cloudkitty.processor import pipeline
@@ -19,6 +20,7 @@ from cloudkitty.processor import planner
 from cloudkitty.processor import repair
 from cloudkitty.processor import reprocess
 from cloudkitty.processor import reprocessor
+from cloudkitty.processor import settling
 from cloudkitty.processor import worker
 from cloudkitty.rating import chain
 from cloudkitty.rating import hash
@@ -42,6 +44,8 @@ OURS = {'hashmap': hash.HashMap, 'noop': noop.Noop}
 class Deployment:
     """Every cell has quantity 1; ``cpu`` costs 2 and ``disk`` 3 unless a test says otherwise.
 
+    :param settle: how many periods are asked for again.
+    :param closed_until: hours of June that are closed.
     :ivar clock: stands at 03:00:01 of the first of June 2026: the first hour of the month is due.
     """
 
@@ -53,6 +57,8 @@ class Deployment:
         zone=period.UTC,
         modules=None,
         driver_class=driver.SQLAlchemyStorage,
+        settle=0,
+        closed_until=None,
     ):
         self.database = database
         self.driver_class = driver_class
@@ -65,6 +71,8 @@ class Deployment:
         self.limits = planner.Limits(scopes=100, cells=1000)
         self.most_points = 150_000
         self.modules = modules
+        self.settle = settle
+        self.closed_until = None if closed_until is None else JUNE + closed_until * HOUR
         self.skips = None
         self.storage = driver_class(database, HOUR)
         self.write_rules()
@@ -84,11 +92,13 @@ class Deployment:
         storage = self.driver_class(self.database, HOUR)
         causes = pipeline.Causes()
         line = pipeline.Pipeline(
-            self.database, self.source, chains, storage, self.metrics, schedule, patience, self.clock, causes=causes
-        )
+            self.database, self.source, chains, storage, self.metrics, schedule, patience, self.clock, causes=causes,
+            settler=settling.Settler(self.database, storage, HOUR, self.settle),
+        )  # fmt: skip
         mender = mend.Mender(
-            self.database, self.source, storage, self.metrics, HOUR, patience, self.clock, causes=causes
-        )
+            self.database, self.source, storage, self.metrics, HOUR, patience, self.clock, causes=causes,
+            closed=closing.Closed(self.database, storage, HOUR, self.clock, self.closed_until),
+        )  # fmt: skip
         return worker.Worker(
             self.database,
             self.fetcher,

@@ -388,7 +388,7 @@ def test_replaced_points_go_to_the_history(small):
     with small.database.reader() as session:
         found = session.execute(sqlalchemy.select(models.RatedHistory.cause, models.RatedHistory.qty)).all()
     # What was mended, and not the hour beside it.
-    assert [tuple(row) for row in found] == [('repair', 1)]
+    assert [tuple(row) for row in found] == [('late data', 1)]
 
 
 class Discount(rating.RatingProcessorBase):
