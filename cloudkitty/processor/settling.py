@@ -181,7 +181,8 @@ class Settler:
 
         What will be looked at again needs none; for what will not, only a deep backlog counts.
         """
-        if backlog is None:
+        # What is collected again takes the place of what was pushed where the storage cannot tell them apart.
+        if backlog is None or not self._storage.tells_origins:
             return runs, []
         result: list[coverage.Run] = []
         failures = []

@@ -106,6 +106,8 @@ class FakeGnocchi:
         self.faults = []
         self.record = None
         self.page = self.PAGE
+        # Measures that are not aggregated yet, and the metrics that have any.
+        self.waiting = 0, 0
         self._lock = threading.Lock()
         self._server = None
 
@@ -257,7 +259,8 @@ class FakeGnocchi:
             case ['archive_policy']:
                 return [_show_policy(policy) for policy in self.policies.values()], None
             case ['status']:
-                return {'storage': {'summary': {'metrics': 0, 'measures': 0}}}, None
+                measures, metrics = self.waiting
+                return {'storage': {'summary': {'metrics': metrics, 'measures': measures}}}, None
         raise Refused(404, 'Not found')
 
     def _of_type(self, kind):

@@ -52,11 +52,8 @@ class Watch:
                 return self._found
             problem = ''
             try:
-                answer = next(
-                    client.pages(
-                        '/v1/status', [('details', 'false')], None, requests.Deadline(min(TIMEOUT, client.timeout))
-                    )
-                )
+                deadline = requests.Deadline(min(TIMEOUT, client.timeout))
+                answer = client.get('/v1/status', [('details', 'false')], deadline)
                 self._found, self._life = self._judge(answer), LIFE
             except (requests.RequestFailed, ValueError) as error:
                 problem = str(error).rstrip('.') or type(error).__name__

@@ -136,6 +136,10 @@ class Client:
         text, _ = self._ask('POST', path, query, json.dumps(body), deadline, note)
         return _iterate(text)
 
+    def get(self, path: str, query: list[tuple[str, str]], deadline: Deadline) -> Any:
+        """Return the parsed object that *path* gives, asked for once; raises :class:`RequestFailed`."""
+        return parse_json(self._ask_once('GET', path, query, None, deadline, None, brackets='{}')[0])
+
     def pages(self, path: str, query: list[tuple[str, str]], body: Any | None, deadline: Deadline) -> Iterator[Any]:
         """Yield the parsed pages of a list: POSTs of *body*, or GETs where it is None.
 
@@ -187,6 +191,7 @@ class Client:
         body: str | None,
         deadline: Deadline,
         note: Callable[[float], None] | None,
+        brackets: str = '[]',
     ) -> tuple[str, str | None]:
         seconds = min(self.timeout, deadline.left)
         if seconds <= 0:
@@ -210,8 +215,7 @@ class Client:
             text = content.decode().strip()
         except ValueError as error:
             raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: an answer that is not text.') from error
-        if not (text.startswith('[') and text.endswith(']')):
-            # All that is asked for are lists.
+        if not (text.startswith(brackets[0]) and text.endswith(brackets[1])):
             raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: an answer that is cut off or not JSON.')
         return text, answer.links.get('next', {}).get('url')
 

@@ -8,6 +8,7 @@ import pytest
 
 from cloudkitty import coverage
 from cloudkitty import usage
+from cloudkitty.tests import gnocchi
 from cloudkitty.tests import samples
 
 HOUR = samples.HOUR
@@ -303,3 +304,38 @@ def test_remembered_resources_are_brought_up_to_date_by_what_changed(any_world):
     # The next look finds nothing, and says the same.
     again = collector.collect(asked)
     assert (points(again), troubles(again)) == (points(expected), troubles(expected))
+
+
+def test_source_that_has_aggregated_everything_has_no_backlog(any_world, caplog):
+    begin = int(time.time()) // HOUR * HOUR - 2 * HOUR
+    any_world.add('one', 'a', begin - DAY, dict.fromkeys(range(begin, begin + HOUR, 300), 4))
+    any_world.source.settle()
+    metrics = any_world.metrics(('cpu', {}))
+    found = any_world.collector(metrics).collect(batch(any_world, metrics, 'a', begin, 1))
+    assert found.backlog is None
+    assert sum(map(len, points(found).values())) == 1
+    assert 'backlog' not in caplog.text
+
+
+def test_source_that_has_not_says_so_and_is_asked_before_granules_are(world):
+    begin = int(time.time()) // HOUR * HOUR - 2 * HOUR
+    metrics = world.metrics(('cpu', {}))
+    world.source.waiting = 500, 10
+    collector = world.collector(metrics)
+    found = collector.collect(batch(world, metrics, 'a', begin, 1))
+    assert found.backlog.is_deep
+    collector.collect(batch(world, metrics, 'a', begin, 1))
+    # Of periods that are over for long it says nothing.
+    assert world.collector(metrics).collect(batch(world, metrics, 'a', JUNE, 1)).backlog is None
+    assert world.source.requests['status'] == 1
+
+
+def test_source_that_does_not_tell_is_asked_for_granules_all_the_same(world):
+    begin = int(time.time()) // HOUR * HOUR - 2 * HOUR
+    metrics = world.metrics(('cpu', {}))
+    world.add('one', 'a', begin - DAY, dict.fromkeys(range(begin, begin + HOUR, 300), 4))
+    refusal = {'code': 403, 'title': 'Forbidden', 'description': ''}
+    world.source.faults.append(gnocchi.Fault('status', 403, body=refusal))
+    found = world.collector(metrics).collect(batch(world, metrics, 'a', begin, 1))
+    assert found.backlog is None and found.troubles == []
+    assert sum(map(len, points(found).values())) == 1
