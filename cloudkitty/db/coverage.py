@@ -66,6 +66,7 @@ def list_runs(
     begin: int | None = None,
     end: int | None = None,
     metric: str | None = None,
+    status: coverage.Status | None = None,
 ) -> list[coverage.Run]:
     """Return the runs that overlap ``[begin, end)``, whole, sorted by scope, metric and begin."""
     query = sqlalchemy.select(CoverageRun, Guard.identifier).join(Guard, Guard.id == CoverageRun.scope_id)
@@ -75,6 +76,8 @@ def list_runs(
         query = query.where(CoverageRun.begin < end)
     if metric is not None:
         query = query.where(CoverageRun.metric == metric)
+    if status is not None:
+        query = query.where(CoverageRun.status == status.value)
     with database.reader() as session:
         rows = _by_scope(session, query, scope_ids)
     return sorted(

@@ -334,7 +334,7 @@ class Pipeline:
             runs = coverage_of(rated, self._types, moving, self._length)
             reached = {scope_id: end for scope_id, (_, end) in moving.items()}
             look = self._settler.look(early, states, reached, now)
-            runs, doubts = self._settler.doubt(runs, reached, found.backlog, now)
+            runs, doubts = self._settler.doubt(runs, self._settler.again(states, reached), found.backlog, now)
             commit = storage_base.Commit(
                 self._length,
                 [storage_base.Change(states[scope_id], *window) for scope_id, window in moving.items()],

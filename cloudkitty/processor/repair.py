@@ -90,6 +90,7 @@ class Repair:
     :param chains: a :class:`cloudkitty.rating.chain.Cache`.
     :param window: seconds from the first failed attempt after which a cell is lost.
     :param most: scopes that are collected together.
+    :param settle: how many of the last periods are looked at again with the next one.
     """
 
     def __init__(
@@ -102,7 +103,9 @@ class Repair:
         patience: pipeline.Patience,
         window: int,
         most: int = 100,
+        settle: int = 0,
     ) -> None:
+        self._span = settle * length
         self._database = database
         self._mender = mender
         self._storage = storage
@@ -139,6 +142,34 @@ class Repair:
             '[collect] period was changed to %d s: %d scopes go on where their last period of another length ended.',
             self._length,
             len(result.committed),
+        )
+
+    def take_up(self, states: Iterable[scope.State], now: int) -> None:
+        """Have provisional cells that nobody would look at again collected once more: [collect] settle_periods may have
+        changed since, or their scopes have.
+
+        What is older than a month was given up or settled before.
+        """
+        clocks = {state.scope.id: period.to_epoch(state.last_processed) for state in states}
+        if not clocks:
+            return
+        since = min(clocks.values()) - 31 * period.DAY
+        left = {
+            (item.scope_id, item.metric, item.begin) for item in ledger.list_failures(self._database, clocks=clocks)
+        }
+        open_cells = [
+            (run.scope_id, run.metric, begin)
+            for run in ledger.list_runs(self._database, clocks, since, status=coverage.Status.PROVISIONAL)
+            for begin in range(run.begin, run.end, self._length)
+            if begin < clocks[run.scope_id] + self._length - self._span
+        ]
+        ledger.note_failures(
+            self._database,
+            [
+                coverage.Failure(*cell, now, 0, now, 'It was provisional, and nobody looked at it again.')
+                for cell in open_cells
+                if cell not in left
+            ],
         )
 
     def has_news(self) -> bool:

@@ -188,6 +188,7 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
             patience,
             conf.orchestrator.repair_window_days * period.DAY,
             limits.scopes,
+            _count_settling(conf, source, store),
         ),
         share or partition.Everything(),
         _identity(conf),

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import dataclasses
 
 from cloudkitty import coverage
+from cloudkitty import period
 from cloudkitty import scope
 from cloudkitty import series
 from cloudkitty import usage
@@ -122,7 +123,10 @@ class Settler:
         owners = sorted({scope_id for scope_id, _ in doubtful})
         batch = found.batch
         past = known_cells.Past(ledger.list_runs(self._database, owners, batch.begin, batch.end))
-        stored = contents.of(self._storage.quantities(owners, None, batch.begin, batch.end, priced=True))
+        found_before = self._storage.quantities(owners, None, batch.begin - period.DAY, batch.end, priced=True)
+        stored = contents.of(found_before)
+        odd = self._other_lengths(found_before)
+        again = self.again(states, ends)
         given = contents.of(found.columns)
         troubles = ledger.list_failures(self._database, scope_ids=owners, begin=batch.begin, end=batch.end)
         left = {(failure.scope_id, failure.metric, failure.begin) for failure in troubles}
@@ -135,6 +139,8 @@ class Settler:
                     result.open.add((scope_id, begin))
                 if cell in left or run.status not in _COMPARED or run.is_imported:
                     continue
+                if any(first < begin + self._length and begin < last for first, last in odd.get(scope_id, ())):
+                    continue
                 is_late = not given.get(cell, contents.NONE) <= stored.get(cell, contents.NONE)
                 if run.altered:
                     # A module made of it what is stored; that it differs tells nothing, that the source does a lot.
@@ -145,8 +151,28 @@ class Settler:
                     result.failures.append(coverage.Failure(*cell, now, 0, now, LATE))
                     result.open.add((scope_id, begin))
                 elif run.status is Status.PROVISIONAL:
-                    is_last = begin < ends[scope_id] - self._span
-                    self._settle(result, cell, run, cell in stored, found.backlog, is_last, now)
+                    self._settle(result, cell, run, cell in stored, found.backlog, begin < again[scope_id], now)
+        return result
+
+    def again(self, states: Mapping[str, scope.State], ends: Mapping[str, int]) -> dict[str, int]:
+        """Return {scope id: epoch second from which on periods will be looked at again, once the clock is at its end}.
+
+        Of a scope that is gone the last batch is the last look.
+        """
+        result = {}
+        for scope_id, end in ends.items():
+            gone = states[scope_id].gone_since
+            is_over = gone is not None and end >= period.to_epoch(gone)
+            result[scope_id] = end if is_over else end - self._span
+        return result
+
+    def _other_lengths(self, columns: Iterable[series.Columns]) -> dict[str, set[tuple[int, int]]]:
+        """Return {scope id: (begin, end) of points} of those that are of periods of another length: others' cells."""
+        result: dict[str, set[tuple[int, int]]] = {}
+        for item in columns:
+            if item.length != self._length:
+                spans = result.setdefault(item.series.scope_id, set())
+                spans.update((begin, begin + item.length) for begin in item.begins)
         return result
 
     def _is_doubtful(self, scope_id: str, epoch: int, begin: int, digests: Digests) -> bool:
@@ -175,11 +201,13 @@ class Settler:
             result.open.discard((cell[0], cell[2]))
 
     def doubt(
-        self, runs: list[coverage.Run], ends: Mapping[str, int], backlog: usage.Backlog | None, now: int
+        self, runs: list[coverage.Run], again: Mapping[str, int], backlog: usage.Backlog | None, now: int
     ) -> tuple[list[coverage.Run], list[coverage.Failure]]:
         """Return *runs* with those cells provisional that lack what is in *backlog*, and the troubles of some.
 
         What will be looked at again needs none; for what will not, only a deep backlog counts.
+
+        :param again: what :meth:`again` says.
         """
         # What is collected again takes the place of what was pushed where the storage cannot tell them apart.
         if backlog is None or not self._storage.tells_origins:
@@ -191,12 +219,11 @@ class Settler:
                 result.append(run)
                 continue
             begins = range(run.begin, run.end, self._length)
-            again = ends[run.scope_id] - self._span
             first = next(
                 (
                     begin
                     for begin in begins
-                    if begin + self._length > backlog.since and (backlog.is_deep or begin >= again)
+                    if begin + self._length > backlog.since and (backlog.is_deep or begin >= again[run.scope_id])
                 ),
                 run.end,
             )
@@ -206,7 +233,7 @@ class Settler:
                 result.append(_cut(run, first, run.end, Status.PROVISIONAL))
             failures += [
                 coverage.Failure(run.scope_id, run.metric, begin, now, 0, now + PAUSE, backlog.text)
-                for begin in range(first, min(run.end, again), self._length)
+                for begin in range(first, min(run.end, again[run.scope_id]), self._length)
             ]
         return coverage.join(result), failures
 

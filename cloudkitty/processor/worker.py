@@ -153,7 +153,9 @@ class Worker(loop.Loop):
                     sum(state.active for state in states),
                 )
             if not self._is_started:
-                self._mender.follow_length(state for state in states if self._fits(state.scope.id))
+                fitting_states = [state for state in states if self._fits(state.scope.id)]
+                self._mender.follow_length(fitting_states)
+                self._mender.take_up(fitting_states, period.to_epoch(self._clock()))
                 self._is_started = True
             known = {state.scope.id for state in states}
             self._say_odd(

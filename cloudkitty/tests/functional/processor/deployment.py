@@ -103,7 +103,7 @@ class Deployment:
             self.database,
             self.fetcher,
             line,
-            repair.Repair(self.database, mender, storage, chains, HOUR, patience, WINDOW),
+            repair.Repair(self.database, mender, storage, chains, HOUR, patience, WINDOW, settle=self.settle),
             share or partition.Everything(),
             self.identity,
             schedule,

@@ -15,6 +15,7 @@ from cloudkitty import series
 from cloudkitty import usage
 from cloudkitty.db import adjustments
 from cloudkitty.db import closings
+from cloudkitty.processor import settling
 from cloudkitty.storage import adjusting
 from cloudkitty.storage import reset
 from cloudkitty.storage.sqlalchemy import models
@@ -386,3 +387,41 @@ def test_period_that_would_have_fewer_points_waits_for_an_operator(start, databa
     assert found.cells['cpu'].before.points == 2 and found.cells['cpu'].after == (1, 9, 18)
     adjusting.apply(database, cloud.storage, [found.id], 'me', 7)
     assert [point[3] for point in cloud.points() if point[:3] == (0, 'a', 'cpu')] == [9]
+
+
+def test_gone_scope_is_settled_with_its_last_period(start):
+    cloud = start('a', 'b')
+    cloud.source.backlog = deep(cloud, is_deep=False)
+    cloud.run()
+    cloud.fetcher.ids = ['b']
+    cloud.run(4)
+    assert cloud.state('a').gone_since is not None
+    assert set(cloud.statuses(*CPU)) == {'rated'}
+    assert cloud.statuses('b', 'cpu')[-2:] == ['provisional'] * 2
+
+
+def test_fewer_periods_to_look_at_leave_no_cell_provisional(start):
+    cloud = start(settle=4)
+    cloud.source.backlog = deep(cloud, is_deep=False)
+    cloud.run(4)
+    assert cloud.statuses(*CPU) == ['rated'] + ['provisional'] * 4
+    cloud.settle = 1
+    cloud.worker = cloud.make_worker()
+    cloud.run(1)
+    assert cloud.statuses(*CPU) == ['rated'] * 5 + ['provisional']
+    assert cloud.failures() == []
+
+
+def test_points_of_longer_periods_are_not_taken_for_missing(start, database):
+    """Half hours are rated now: the second half of the last hour has no point of its own."""
+    cloud = start()
+    cloud.run()
+    half = HOUR // 2
+    settler = settling.Settler(database, cloud.storage, half, 1)
+    asked = usage.Batch(('a',), cloud.metrics, JUNE + HOUR, half, 1)
+    wide = settler.widen(asked)
+    assert wide.begin == JUNE + half
+    early, _ = settling.split(cloud.source.collect(wide), asked.begin)
+    assert early.columns
+    look = settler.look(early, {'a': cloud.state('a')}, {'a': JUNE + HOUR + half}, 0)
+    assert (look.runs, look.failures) == ([], [])

@@ -99,7 +99,7 @@ def test_digest_tells_what_was_given_whatever_its_order():
 
 def doubt(runs, count=2, storage=None, since=JUNE, is_deep=False):
     backlog = usage.Backlog(since, is_deep, 'waiting')
-    return make(count, storage).doubt(runs, {'p': JUNE + 4 * HOUR}, backlog, 7)
+    return make(count, storage).doubt(runs, {'p': JUNE + (4 - count) * HOUR}, backlog, 7)
 
 
 def test_newest_cells_are_provisional_under_a_backlog():
