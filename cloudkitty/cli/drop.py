@@ -15,6 +15,7 @@ from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.db import engine
 from cloudkitty.db import migration
+from cloudkitty.storage.sqlalchemy import models
 from cloudkitty.storage.v1 import write_back
 
 LOG = logging.getLogger(__name__)
@@ -105,6 +106,8 @@ def drop(database: engine.Database) -> None:
         for chain in CHAINS:
             # First: a chain that lacks tables but has its version would never be made again.
             connection.exec_driver_sql('DROP TABLE IF EXISTS %s' % chain.version_table)
+            # Before the points: rows of old that are known as imported and have none would count as deleted.
+            connection.exec_driver_sql('DROP TABLE IF EXISTS %s' % models.ImportedFrame.__tablename__)
             chain.metadata().drop_all(connection)
 
 
@@ -113,6 +116,11 @@ def write_frames(database: engine.Database, replace: bool) -> None:
 
     :raises Conflict: some of it cannot be there, or something else is.
     """
+    if not migration.is_begun(database, migration.SERIES):
+        raise errors.Conflict(
+            'A drop was cut off here, and what it left cannot be written any more. With --write-frames it had written '
+            'everything before; without that option the rest is dropped.'
+        )
     if not migration.is_at_head(database, migration.STORAGE_V1) or not migration.is_at_head(database, migration.SERIES):
         raise errors.Conflict('Tables are missing or old: run cloudkitty-storage-init first. Nothing was dropped.')
     outcome = write_back.Outcome()
