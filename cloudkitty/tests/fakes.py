@@ -65,6 +65,10 @@ class FakeCollector:
         """Have every cell that begins with *cell* fail."""
         self.troubles[cell] = (status, error, permanent)
 
+    def find_trouble(self, scope_id, name, begin):
+        """Return (status, error, permanent) of a cell; None if nothing is wrong with it."""
+        return _look_up(self.troubles, (scope_id, name, begin))
+
     def collect(self, batch):
         if self.part is not None:
             scopes, periods = self.part
@@ -78,7 +82,7 @@ class FakeCollector:
             for name in dict.fromkeys(item.type for item in batch.metrics):
                 points = []
                 for begin in batch.begins:
-                    trouble = _look_up(self.troubles, (scope_id, name, begin))
+                    trouble = self.find_trouble(scope_id, name, begin)
                     if trouble is not None:
                         status, error, permanent = trouble
                         troubles.append(
