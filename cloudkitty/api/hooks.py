@@ -11,10 +11,10 @@ import codecs
 import json
 import traceback
 from typing import Any
+import urllib.parse
 
 from oslo_db import exception as db_exc
 from oslo_log import log
-from oslo_middleware import sizelimit
 from pecan import hooks
 import sqlalchemy
 from webob import acceptparse
@@ -28,12 +28,15 @@ from cloudkitty import errors
 from cloudkitty.api import context
 from cloudkitty.api import policy
 from cloudkitty.api import rest
+from cloudkitty.api import types
 from cloudkitty.db import engine
 
 LOG = log.getLogger(__name__)
 
 #: Seconds after which a caller may try again when the database is away.
 RETRY_AFTER = 10
+#: Where bodies are large.
+_PUSHES = '/v2/dataframes'
 _TYPES = ('application/json', 'application/xml', 'text/xml')
 #: Texts of errors of a database that is away which oslo.db does not know.
 _AWAY = ('unable to open database', 'too many connections', 'too many clients', 'remaining connection slots')
@@ -56,8 +59,10 @@ class ContextHook(hooks.PecanHook):
         caller.is_admin = policy.is_admin(self._deployment.enforcer, caller)
         request.deployment = self._deployment
         request.context = caller
+        options = self._deployment.conf.api
         _check_content_type(request)
-        _check_size(request, self._deployment.conf.api.max_body_size)
+        _check_size(request, options)
+        _check_query(request, options)
 
 
 def _check_content_type(request: Any) -> None:
@@ -74,12 +79,52 @@ def _check_content_type(request: Any) -> None:
         raise rest.UnsupportedMediaType('Content-Type must be application/json.')
 
 
-def _check_size(request: Any, limit: int) -> None:
+def _check_size(request: Any, options: Any) -> None:
     """Refuse a body that is too large, unread if it says how large it is; one in chunks as soon as it is."""
+    option, limit = 'max_body_size', options.max_body_size
+    if request.path_info != _PUSHES and options.max_document_size < limit:
+        option, limit = 'max_document_size', options.max_document_size
     if request.content_length is None and request.is_body_readable:
-        request.body_file = sizelimit.LimitingReader(request.body_file, limit)
+        request.body_file = _Bounded(request.body_file, limit, option)
     if (request.content_length or 0) > limit:
-        raise rest.BodyTooLarge(limit)
+        raise rest.BodyTooLarge(limit, option)
+
+
+class _Bounded:
+    """A body of unknown length, as a file that refuses to give more than *limit* bytes."""
+
+    def __init__(self, body: Any, limit: int, option: str) -> None:
+        self._body = body
+        self._left = limit
+        self._error = rest.BodyTooLarge(limit, option)
+
+    def read(self, size: int = -1) -> bytes:
+        # One more than there may be tells.
+        most = self._left + 1
+        found: bytes = self._body.read(most if size is None or size < 0 else min(size, most))
+        self._left -= len(found)
+        if self._left < 0:
+            raise self._error
+        return found
+
+
+def _check_query(request: Any, options: Any) -> None:
+    """Refuse an address that is too long, and parameters that say more than anybody needs."""
+    query = request.environ.get('QUERY_STRING', '')
+    if len(request.environ.get('PATH_INFO', '')) + len(query) > options.max_url_size:
+        raise rest.UrlTooLong(options.max_url_size)
+    counts: dict[str, int] = {}
+    for name, text in urllib.parse.parse_qsl(query):
+        values = text.split(',')
+        counts[name] = counts.get(name, 0) + len(values)
+        if counts[name] > options.max_filter_values:
+            _refuse(name, options.max_filter_values, 'values, [api] max_filter_values')
+        if any(len(value) > options.max_filter_length for value in values):
+            _refuse(name, options.max_filter_length, 'characters a value, [api] max_filter_length')
+
+
+def _refuse(name: str, limit: int, what: str) -> None:
+    raise errors.BadRequest('%s: expected at most %d %s.' % (types.shorten(name), limit, what))
 
 
 class FaultHook(hooks.PecanHook):

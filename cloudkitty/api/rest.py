@@ -84,8 +84,15 @@ class InvalidJson(errors.BadRequest):
 class BodyTooLarge(errors.BadRequest):
     code = 413
 
+    def __init__(self, limit: int, option: str) -> None:
+        super().__init__('The body has more than %d bytes, [api] %s.' % (limit, option))
+
+
+class UrlTooLong(errors.BadRequest):
+    code = 414
+
     def __init__(self, limit: int) -> None:
-        super().__init__('The body has more than %d bytes, [api] max_body_size.' % limit)
+        super().__init__('Path and query have more than %d characters, [api] max_url_size.' % limit)
 
 
 class Controller(rest.RestController):

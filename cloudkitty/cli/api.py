@@ -69,6 +69,8 @@ def serve(conf: Any) -> None:
             threads=THREADS,
             # Whether a proxy is believed is an option of the filter http_proxy_to_wsgi.
             clear_untrusted_proxy_headers=False,
+            # What is a little too large is refused in JSON, by the application; it keeps bodies on disk until then.
+            max_request_body_size=2 * conf.api.max_body_size,
         )
     except (OSError, ValueError) as error:
         reason = getattr(error, 'strerror', None) or str(error)

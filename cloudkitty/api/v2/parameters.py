@@ -138,6 +138,12 @@ def read(
     return result
 
 
+def check_page(limit: int, most: int) -> None:
+    """Raise BadRequest for a *limit* of more than *most*, an option."""
+    if limit > most:
+        raise errors.BadRequest('limit: expected at most %d, [api] max_page_size, not %d.' % (most, limit))
+
+
 def _split(name: str, given: list[Any], keep_empty: bool = False) -> list[str]:
     parts: list[str] = []
     for text in given:

@@ -101,6 +101,8 @@ class Handler:
         """Fill *response*."""
         rest.authorize(self.rule, None if self.owner is None else self.owner())
         values = parameters.read(request.GET.items(), self.query, 'parameter', self.others)
+        if 'limit' in self.query:
+            parameters.check_page(values['limit'], rest.deployment().conf.api.max_page_size)
         said = [(name, request.headers[name]) for name in self.headers if name in request.headers]
         for name, value in parameters.read(said, self.headers, 'header').items():
             values[name.lower().replace('-', '_')] = value

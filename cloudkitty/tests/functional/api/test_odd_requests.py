@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests that no library would send, as bytes, to the command ``cloudkitty-api``."""
 
+import contextlib
 import re
 import socket
 
@@ -87,11 +88,18 @@ REQUESTS = {
 }  # fmt: skip
 
 
+@contextlib.contextmanager
+def run(api):
+    """Run the command on the files of *api*; give its port."""
+    arguments = ('--config-file', str(api.config_file), '-p', '0', '-b', '127.0.0.1')
+    with test_command.serve(*arguments) as (_, found, _):
+        yield found
+
+
 @pytest.fixture(scope='module')
 def port():
     api = deployment.Api('noauth').seed()
-    arguments = ('--config-file', str(api.config_file), '-p', '0', '-b', '127.0.0.1')
-    with test_command.serve(*arguments) as (_, found, _):
+    with run(api) as found:
         yield found
     api.close()
 
