@@ -11,8 +11,9 @@ from cloudkitty import errors
 from cloudkitty.api import context
 from cloudkitty.api import policies
 
-#: In place of the project of a caller who has none: rules take it for his own, and no data is in it.
-NOBODY = 'nobody'
+#: In place of the project of a caller who has none: rules take it for his own, and no data is in it. Nobody can ask for
+#: it, nor call a project so.
+NOBODY = '\0'
 
 
 def make_enforcer(conf: cfg.ConfigOpts) -> oslo_policy.Enforcer:
@@ -59,7 +60,8 @@ def authorize(
         return
     target: dict[str, Any] = {'project_id': project_id, 'tenant_id': project_id} if project_id else {}
     values = caller.to_policy_values()
-    if project_id == NOBODY and not caller.project_id:
+    if not caller.project_id:
+        # Rules compare texts, and that of no project would be "None".
         values.update(project_id=NOBODY, tenant=NOBODY, tenant_id=NOBODY)
     try:
         enforcer.authorize(rule, target, values, do_raise=True)

@@ -134,6 +134,19 @@ def test_nobody_sees_figures_of_another_project(api, name, project_id, caller):
             assert answer.status_code == 403 or found == [], answer.text
 
 
+@pytest.mark.parametrize('project_id', ['nobody', 'None', ''])
+@pytest.mark.parametrize('name', FIGURES)
+def test_who_has_no_project_is_not_taken_for_one_with_such_a_name(make_api, name, project_id):
+    made = make_api('keystone')
+    states = samples.ready_states(made.database, project_id)
+    points = [samples.columns(project_id, 'instance', (samples.JUNE,), prices=('33.333',), id='z')]
+    made.storage.commit(samples.commit(states, points))
+    answer = ask(made, ROUTES[name], 'nobody-reader', **WINDOW, tenant_id=project_id)
+    assert answer.status_code == 403 or '33.333' not in answer.text, answer.text
+    if project_id:
+        assert '33.333' in ask(made, ROUTES[name], 'admin', **WINDOW, tenant_id=project_id).text
+
+
 @pytest.mark.parametrize('caller', CALLERS)
 @pytest.mark.parametrize('project_id', ['p1', 'p2', 'p3', None])
 @pytest.mark.parametrize('name', V2_FIGURES)
