@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E402
+"""Starts a command of the service with the time of the laboratory in place of that of the machine.
+
+usage: python -m cloudkitty.tests.faults.entry processor|api CLOCK HOST [ARGUMENT ...]
+
+The bug that CLOUDKITTY_LAB_BUG names is planted in it: only the laboratory's tests of itself do that.
+"""
+
+import os
+import sys
+
+KIND, PATH, HOST = sys.argv[1:4]
+
+if KIND == 'processor':
+    # It patches what has to be patched before anything else is imported.
+    from cloudkitty.cli import processor as command
+else:
+    from cloudkitty.cli import api as command  # type: ignore[no-redef]
+
+import datetime
+import functools
+import time
+from types import SimpleNamespace
+
+from cloudkitty import period
+from cloudkitty.tests.faults import bugs
+from cloudkitty.tests.faults import clock as clocks
+
+#: Seconds of the machine between two passes at least.
+SHORTEST_SLEEP = 0.05
+#: Seconds of the machine for which a list of scopes, and a plan, are good.
+LIST_LIFE, PLAN_LIFE = 2, 5
+
+
+def set_clock(clock):
+    """Let everything that asks for the time get that of *clock*."""
+
+    def now(zone=None):
+        return datetime.datetime.fromtimestamp(clock.now(), period.UTC)
+
+    if KIND == 'api':
+        from cloudkitty.api.v1 import hashmap
+
+        hashmap._now = now
+        return
+    from cloudkitty.collector.gnocchi import batches
+    from cloudkitty.collector.gnocchi import requests
+    from cloudkitty.collector.gnocchi import warm
+    from cloudkitty.processor import partition
+    from cloudkitty.processor import reprocessor
+    from cloudkitty.processor import service
+    from cloudkitty.processor import worker
+
+    faked = SimpleNamespace(**{**vars(time), 'time': clock.now})
+    for module in (batches, requests, warm):
+        module.time = faked
+    for name in ('make_worker', 'make_reprocessor'):
+        setattr(service, name, functools.partial(getattr(service, name), clock=now))
+    worker.Worker.LIST_LIFE = LIST_LIFE * clock.speed
+    worker.Worker.PLAN_LIFE = PLAN_LIFE * clock.speed
+    for kind in (worker.Worker, reprocessor.Reprocessor):
+        kind.run_pass = _hurry(kind.run_pass, clock.speed)
+    partition.MEMBER_TIMEOUT = int(os.environ.get('CLOUDKITTY_LAB_MEMBER_TIMEOUT', partition.MEMBER_TIMEOUT))
+
+
+def _hurry(run_pass, speed):
+    def run(self):
+        return max(SHORTEST_SLEEP, run_pass(self) / speed)
+
+    return run
+
+
+def main():
+    set_clock(clocks.Clock(PATH, int(HOST)))
+    bugs.plant(os.environ.get('CLOUDKITTY_LAB_BUG'), KIND)
+    sys.argv = ['cloudkitty-%s' % KIND, *sys.argv[4:]]
+    return command.main()
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Databases of the laboratory's own, on loopback, that can be killed and started again."""
+
+import os
+import pathlib
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import sqlalchemy
+
+from cloudkitty.tests import processes
+
+#: Seconds that one may take to start.
+PATIENCE = 120
+
+
+class NotInstalled(Exception):
+    """This machine has no such server."""
+
+
+class File:
+    """SQLite: there is no server, and nothing of it to kill.
+
+    :ivar url: of the database.
+    """
+
+    kind = 'sqlite'
+
+    def __init__(self, directory):
+        self.data = pathlib.Path(directory)
+        self.url = 'sqlite:///%s' % (self.data / 'cloudkitty.sqlite')
+
+    def install(self):
+        """Nothing has to be there."""
+
+    def start(self):
+        """Nothing is to be started."""
+
+    def stop(self):
+        """Nothing is to be stopped."""
+
+
+class Server:
+    """A server of a database.
+
+    :param directory: for all that it writes.
+    :ivar url: of the database that the laboratory works with.
+    """
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self.data = self.directory / 'data'
+        (self.port,) = processes.free_ports(1)
+        self.process = None
+        self.server_url = self.URL % self.port
+        self.url = sqlalchemy.make_url(self.server_url).set(database='lab').render_as_string(hide_password=False)
+
+    def start(self):
+        """Start it and wait until it answers to a client."""
+        self.process = processes.start(self.kind, self.command(), self.directory / 'server.log', **self.options())
+        deadline = time.monotonic() + PATIENCE
+        while not self.is_answering():
+            if not self.process.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError('%s does not start: %s' % (self.kind, self.process.tail()))
+            time.sleep(0.05)
+
+    def options(self):
+        return {}
+
+    def is_answering(self):
+        try:
+            socket.create_connection(('127.0.0.1', self.port), timeout=1).close()
+            self.administer('SELECT 1')
+        except (OSError, sqlalchemy.exc.SQLAlchemyError):
+            return False
+        return True
+
+    def administer(self, statement):
+        """Run a statement beside the database, and return its rows."""
+        server = sqlalchemy.create_engine(self.server_url, isolation_level='AUTOCOMMIT', poolclass=sqlalchemy.NullPool)
+        with server.connect() as connection:
+            found = connection.exec_driver_sql(statement)
+            return found.all() if found.returns_rows else []
+
+    def kill(self):
+        """End it without a word."""
+        self.process.signal(signal.SIGKILL)
+        while self.process.is_alive():
+            time.sleep(0.02)
+
+    def stop(self):
+        if self.process is not None:
+            self.process.stop()
+
+
+class MariaDB(Server):
+    kind = 'mariadb'
+    URL = 'mysql+pymysql://root@127.0.0.1:%d/?ssl_disabled=true'
+
+    def install(self):
+        """Make an empty database."""
+        if not shutil.which('mariadbd'):
+            raise NotInstalled('MariaDB is not installed.')
+        self.directory.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            ['mariadb-install-db', '--no-defaults', '--datadir=%s' % self.data,
+             '--auth-root-authentication-method=normal', '--skip-test-db',
+             '--user=%s' % pwd.getpwuid(os.getuid()).pw_name],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        self.start()
+        self.administer('CREATE DATABASE lab')
+
+    def command(self):
+        return [
+            shutil.which('mariadbd'), '--no-defaults', '--datadir=%s' % self.data, '--port=%d' % self.port,
+            '--socket=%s' % (self.directory / 'socket'), '--bind-address=127.0.0.1', '--innodb-lock-wait-timeout=3',
+            '--user=%s' % pwd.getpwuid(os.getuid()).pw_name, '--innodb-log-file-size=16M',
+        ]  # fmt: skip
+
+    def cut(self):
+        """End all connections that are in a transaction, or some others; return how many."""
+        found = self.administer(
+            "SELECT id FROM information_schema.processlist WHERE db = 'lab' AND id <> connection_id()"
+        )
+        busy = {row[0] for row in self.administer('SELECT trx_mysql_thread_id FROM information_schema.innodb_trx')}
+        ids = [row[0] for row in found if row[0] in busy] or [row[0] for row in found]
+        for number in ids:
+            try:
+                self.administer('KILL %d' % number)
+            except sqlalchemy.exc.SQLAlchemyError:
+                # It has gone by itself.
+                continue
+        return len(ids)
+
+
+class PostgreSQL(Server):
+    kind = 'postgresql'
+    URL = 'postgresql+psycopg2://postgres@127.0.0.1:%d/postgres'
+
+    def _find(self, name):
+        found = sorted(pathlib.Path('/usr/lib/postgresql').glob('*/bin/%s' % name))
+        if not found:
+            raise NotInstalled('PostgreSQL is not installed.')
+        return str(found[-1])
+
+    def options(self):
+        # It refuses to be the superuser's.
+        return {'user': 'postgres', 'group': 'postgres', 'extra_groups': [], 'cwd': '/'} if os.getuid() == 0 else {}
+
+    def install(self):
+        """Make an empty database."""
+        command = [self._find('initdb'), '-D', str(self.data), '-U', 'postgres', '-A', 'trust', '-E', 'UTF8']
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if os.getuid() == 0:
+            for path in (self.directory, *self.directory.parents):
+                if path == pathlib.Path(tempfile.gettempdir()):
+                    break
+                path.chmod(path.stat().st_mode | 0o011)
+            shutil.chown(self.directory, 'postgres', 'postgres')
+        subprocess.run(command, check=True, capture_output=True, **self.options())
+        self.start()
+        self.administer('CREATE DATABASE lab')
+
+    def command(self):
+        return [
+            self._find('postgres'), '-D', str(self.data), '-p', str(self.port), '-k', '', '-c',
+            'listen_addresses=127.0.0.1', '-c', 'deadlock_timeout=200ms', '-c', 'max_connections=300',
+        ]  # fmt: skip
+
+    def kill(self):
+        # A postmaster that was killed leaves children behind, which hold its memory for a moment.
+        super().kill()
+        deadline = time.monotonic() + PATIENCE
+        while self._has_children() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def _has_children(self):
+        found = subprocess.run(['pgrep', '-f', str(self.data)], capture_output=True, text=True, check=False)
+        return bool(found.stdout.split())
+
+    def cut(self):
+        busy = "datname = 'lab' AND pid <> pg_backend_pid()"
+        found = self.administer("SELECT pid FROM pg_stat_activity WHERE %s AND state LIKE '%%%%transaction%%%%'" % busy)
+        found = found or self.administer('SELECT pid FROM pg_stat_activity WHERE %s' % busy)
+        for (pid,) in found:
+            self.administer('SELECT pg_terminate_backend(%d)' % pid)
+        return len(found)
+
+
+KINDS = {found.kind: found for found in (File, MariaDB, PostgreSQL)}
