@@ -223,13 +223,27 @@ class Mender:
         self._causes = causes or pipeline.Causes()
         self._closed = closed or closing.Closed(database, storage, length, clock)
 
-    def mend(self, states: Mapping[str, scope.State], job: Job, way: Way, chain) -> int:
+    def mend(
+        self,
+        states: Mapping[str, scope.State],
+        job: Job,
+        way: Way,
+        chain,
+        is_way: Callable[[Cell, known_cells.Past], bool] = lambda cell, past: True,
+    ) -> int:
         """Mend the cells of *job* that are still in need of it; return how many points were written.
 
         :param states: scope id to state, read before anything else: who changes a scope meanwhile is noticed by it.
+        :param is_way: says whether a cell is still to be mended in that way, by what the ledger says now: who changed
+            a scope before its state was read is noticed by that only.
         """
         past = known_cells.Past(ledger.list_runs(self._database, states, job.begin, job.end))
-        states = {scope_id: state for scope_id, state in states.items() if self._is_in_need(scope_id, job, way, past)}
+        states = {
+            scope_id: state
+            for scope_id, state in states.items()
+            if self._is_in_need(scope_id, job, way, past)
+            and all(is_way(cell, past) for cell in self._cells(scope_id, job))
+        }
         if not states:
             return 0
         known = {
@@ -285,8 +299,11 @@ class Mender:
 
     def _is_in_need(self, scope_id: str, job: Job, way: Way, past: known_cells.Past) -> bool:
         expected = UNRATED if way.unrated else FAILING
+        return all(past.status(cell) in expected for cell in self._cells(scope_id, job))
+
+    def _cells(self, scope_id: str, job: Job) -> list[Cell]:
         begins = range(job.begin, job.end, self._length)
-        return all(past.status((scope_id, name, begin)) in expected for begin in begins for name in job.metrics)
+        return [(scope_id, name, begin) for begin in begins for name in job.metrics]
 
     def _collect(self, scope_ids: tuple[str, ...], job: Job, way: Way) -> usage.Usage:
         metrics: tuple[metric.Metric, ...] = ()

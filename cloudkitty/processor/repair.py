@@ -252,7 +252,8 @@ class Repair:
             rules = self._replays.get(way.digest) if way.digest else None
             for job in group(cells, self._length, self._most):
                 try:
-                    points += self._mender.mend(self._refresh(owners, job.scope_ids), job, way, rules or today)
+                    fresh = self._refresh(owners, job.scope_ids)
+                    points += self._mender.mend(fresh, job, way, rules or today, self._make_is_way(way, today))
                 except engine.AWAY:
                     raise
                 except Exception as error:
@@ -295,18 +296,21 @@ class Repair:
         can be had again; what lacks a price with the rules of today.
         """
         result: dict[mend.Way, list[known_cells.Cell]] = {}
-        for cell in sorted(failing, key=_oldest_first):
-            digest = past.rule_set(cell)
-            if digest is not None and (digest == today.rule_set or self._replays.get(digest) is None):
-                digest = None
-            whole = (
-                digest is None and today.sees_whole_frames(cell[2], cell[2] + 1) and past.is_altered(cell[0], cell[2])
-            )
-            result.setdefault(mend.Way(digest, whole=whole), []).append(cell)
-        for cell in sorted(unrated, key=_oldest_first):
-            whole = today.sees_whole_frames(cell[2], cell[2] + 1) and past.is_altered(cell[0], cell[2])
-            result.setdefault(mend.Way(None, unrated=True, whole=whole), []).append(cell)
+        for cells, is_unrated in ((failing, False), (unrated, True)):
+            for cell in sorted(cells, key=_oldest_first):
+                result.setdefault(self._way(cell, is_unrated, past, today), []).append(cell)
         return result
+
+    def _way(self, cell: known_cells.Cell, is_unrated: bool, past: known_cells.Past, today: chain.Chain) -> mend.Way:
+        digest = None if is_unrated else past.rule_set(cell)
+        if digest is not None and (digest == today.rule_set or self._replays.get(digest) is None):
+            digest = None
+        whole = digest is None and today.sees_whole_frames(cell[2], cell[2] + 1) and past.is_altered(cell[0], cell[2])
+        return mend.Way(digest, is_unrated, whole)
+
+    def _make_is_way(self, way: mend.Way, today: chain.Chain) -> Callable[[known_cells.Cell, known_cells.Past], bool]:
+        """Return what says whether a cell is still to be mended in *way*; else it is, another way, in another round."""
+        return lambda cell, past: self._way(cell, way.unrated, past, today) == way
 
     def _refresh(self, states: Mapping[str, scope.State], ids: Collection[str]) -> dict[str, scope.State]:
         """Return the states of *ids* as they are now: an earlier job of this round advanced their epochs."""

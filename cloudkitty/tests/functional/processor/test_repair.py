@@ -26,6 +26,39 @@ DAY = deployment.DAY
 Status = coverage.Status
 
 
+def test_period_that_is_reprocessed_before_its_repair_has_one_rule_set(small, monkeypatch):
+    small.source.fail('a', 'disk', JUNE + HOUR, permanent=True)
+    small.run(hours=3)
+    small.source.troubles.clear()
+    small.set_cost('cpu', 7)
+    small.clock.advance(DAY)
+    other = small.make_reprocessor()
+    mender = small.worker._mender
+    refresh = mender._refresh
+
+    def reprocess_before(states, ids):
+        monkeypatch.undo()
+        # The way in which the cell is to be mended is chosen; now what it was chosen by is priced anew.
+        small.source.fail('a', 'disk', JUNE + HOUR, permanent=True)
+        small.schedule(0, 3, 'a')
+        while not all(task.is_finished for task in small.tasks()):
+            other.run_pass()
+        small.source.troubles.clear()
+        return refresh(states, ids)
+
+    monkeypatch.setattr(mender, '_refresh', reprocess_before)
+    small.run()
+    small.clock.advance(DAY)
+    small.run()
+    small.run()
+    assert small.statuses('a', 'disk')[:4] == ['rated'] * 4
+    found = {}
+    for item in ledger.list_runs(small.database, ['a'], JUNE, JUNE + 4 * HOUR):
+        for begin in range(item.begin, min(item.end, JUNE + 4 * HOUR), HOUR):
+            found.setdefault(begin, set()).add(item.rule_set)
+    assert [len(used) for used in found.values()] == [1] * 4
+
+
 def test_transient_failure_holds_its_scope_only(small):
     small.source.fail('a')
     small.run(hours=3)
