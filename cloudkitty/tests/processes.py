@@ -32,8 +32,10 @@ class Process:
     log: str
 
     def is_alive(self):
+        is_there = self.born is not None and _born(self.pid) == self.born
+        # Afterwards: what has just ended is not to linger on, as its id would still be taken.
         _reap(self.pid)
-        return self.born is not None and _born(self.pid) == self.born
+        return is_there
 
     def tail(self, lines=20):
         """Return the last lines of its log, long ones cut."""

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 
+from cloudkitty.tests.faults import bugs
 from cloudkitty.tests.faults import laboratory
 from cloudkitty.tests.faults import servers
 from cloudkitty.tests.faults import strikes
@@ -30,6 +31,9 @@ def make_parser():
     parser.add_argument('--scopes', type=int, default=8)
     parser.add_argument('--speed', type=float, default=1800, help='seconds of the laboratory in one of the machine')
     parser.add_argument('--gap', type=float, default=0.5, help='seconds between two faults on average')
+    parser.add_argument('--slow', type=float, default=0.2, help='share of the commits that take long')
+    parser.add_argument('--split', action='store_true', help='hosts that do not know of each other')
+    parser.add_argument('--bug', choices=sorted(bugs.BUGS), help='plant a bug')
     parser.add_argument('--save', type=pathlib.Path, help='file of JSON that the result is added to')
     parser.add_argument('--keep', action='store_true', help='keep the directory with all logs')
     return parser
@@ -49,6 +53,9 @@ def main():
         scopes=arguments.scopes,
         speed=arguments.speed,
         gap=arguments.gap,
+        slow=arguments.slow,
+        is_split=arguments.split,
+        bug=arguments.bug,
     )
     print('seed %d on %s: %s' % (settings.seed, settings.database, ', '.join(kinds)), flush=True)
     directory = pathlib.Path(tempfile.mkdtemp(prefix='cloudkitty-faults-'))

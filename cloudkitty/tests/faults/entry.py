@@ -20,6 +20,7 @@ else:
 
 import datetime
 import functools
+import random
 import time
 from types import SimpleNamespace
 
@@ -31,6 +32,8 @@ from cloudkitty.tests.faults import clock as clocks
 SHORTEST_SLEEP = 0.05
 #: Seconds of the machine for which a list of scopes, and a plan, are good.
 LIST_LIFE, PLAN_LIFE = 2, 5
+#: Seconds of the machine for which a slow commit waits before it locks anything, and while it holds its locks.
+SLOW_BEFORE, SLOW_INSIDE = 2, 0.5
 
 
 def set_clock(clock):
@@ -61,7 +64,31 @@ def set_clock(clock):
     worker.Worker.PLAN_LIFE = PLAN_LIFE * clock.speed
     for kind in (worker.Worker, reprocessor.Reprocessor):
         kind.run_pass = _hurry(kind.run_pass, clock.speed)
+    slow_down(float(os.environ.get('CLOUDKITTY_LAB_SLOW', 0)))
     partition.MEMBER_TIMEOUT = int(os.environ.get('CLOUDKITTY_LAB_MEMBER_TIMEOUT', partition.MEMBER_TIMEOUT))
+
+
+def slow_down(share):
+    """Let that share of all commits take long before they begin and before they end, so that faults strike there."""
+    from cloudkitty.storage import transaction
+    from cloudkitty.storage.sqlalchemy import driver
+
+    dice = random.Random()
+    commit, finish = driver.SQLAlchemyStorage.commit, transaction.finish
+
+    def late_commit(self, *arguments):
+        if dice.random() < share:
+            time.sleep(dice.uniform(0, SLOW_BEFORE))
+        return commit(self, *arguments)
+
+    def late_finish(*arguments):
+        if dice.random() < share:
+            time.sleep(dice.uniform(0, SLOW_INSIDE))
+        return finish(*arguments)
+
+    if share:
+        driver.SQLAlchemyStorage.commit = late_commit
+        transaction.finish = late_finish
 
 
 def _hurry(run_pass, speed):

@@ -60,7 +60,7 @@ class Host:
         self.process = None
 
     def start(self):
-        conf = self._fleet.write_config('processor-%d' % self.number, metrics=self.metrics)
+        conf = self._fleet.write_config('processor-%d' % self.number, metrics=self.metrics, host=self.number)
         self.process = self._fleet.start('processor', self.number, '--config-file', conf)
 
     def workers(self):
@@ -78,12 +78,23 @@ class Host:
 class Fleet:
     """:param servers: has ``url`` of the database, ``coordination`` and ``transport`` URLs."""
 
-    def __init__(self, directory, database_url, coordination_url, transport_url, hosts=2, workers=2, environment=None):
+    def __init__(
+        self,
+        directory,
+        database_url,
+        coordination_url,
+        transport_url,
+        hosts=2,
+        workers=2,
+        environment=None,
+        is_split=False,
+    ):
         self.directory = pathlib.Path(directory)
         self._database_url = database_url
         self._coordination_url = coordination_url
         self._transport_url = transport_url
         self._workers = workers
+        self._is_split = is_split
         self._environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', **(environment or {})}
         self._environment.pop('CLOUDKITTY_NATIVE_THREADS', None)
         self.source = None
@@ -136,7 +147,7 @@ class Fleet:
         log = self.directory / ('api.log' if kind == 'api' else '%s-%d.log' % (kind, host))
         return processes.start(log.stem, command, log, env=self._environment)
 
-    def write_config(self, name, metrics):
+    def write_config(self, name, metrics, host=0):
         """Write options; return the path."""
         keystone_url = self.urls['keystone']
         sections = {
@@ -167,11 +178,14 @@ class Fleet:
                 'timeout': 10,
             },
             'orchestrator': {
-                'coordination_url': self._coordination_url,
+                # Redis numbers databases, which know nothing of each other.
+                'coordination_url': '%s?db=%d' % (self._coordination_url, host if self._is_split else 0),
                 'max_workers': self._workers,
                 'max_workers_reprocessing': 1,
                 # Several batches an hour.
                 'batch_scopes': 3,
+                # Most faults of the source last longer, so that cells are left behind and mended.
+                'hold_max': 1,
             },
         }
         path = self.directory / ('%s.conf' % name)

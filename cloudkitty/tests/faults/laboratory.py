@@ -2,6 +2,7 @@
 """Puts a fleet together, lets faults strike it, waits until it is whole again, and asks the oracle."""
 
 import collections
+import contextlib
 import dataclasses
 import heapq
 import itertools
@@ -16,10 +17,10 @@ import sqlalchemy
 from cloudkitty import period
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
+from cloudkitty.db import migration
 from cloudkitty.db import reprocessings
 from cloudkitty.db import scopes
 from cloudkitty.tests import coordination
-from cloudkitty.tests import databases
 from cloudkitty.tests import rabbitmq
 from cloudkitty.tests.faults import clients
 from cloudkitty.tests.faults import clock as clocks
@@ -41,6 +42,8 @@ class Settings:
     :ivar speed: seconds of the laboratory in one of the machine.
     :ivar gap: seconds of the machine between two strikes, on average.
     :ivar patience: seconds of the machine after the last fault in which everything has to be whole.
+    :ivar slow: share of the commits that take long.
+    :ivar is_split: the hosts do not know of each other, and each takes itself for the only one.
     :ivar bug: that is planted.
     """
 
@@ -53,6 +56,8 @@ class Settings:
     patience: float = 60
     clients: bool = True
     member_timeout: int = 3
+    slow: float = 0.2
+    is_split: bool = False
     bug: str | None = None
 
 
@@ -173,6 +178,7 @@ class Laboratory:
         self.server = servers.KINDS[settings.database](self._make_directory('database'))
         self.coordination = coordination.Redis(self._make_directory('redis'))
         self.broker = rabbitmq.Node(self._make_directory('rabbitmq')) if 'broker' in settings.counts else None
+        self._disk = contextlib.ExitStack()
         self.clock = self.database = self.fleet = self.crowd = self.watch = None
 
     def _make_directory(self, name):
@@ -198,6 +204,8 @@ class Laboratory:
     def run(self):
         """Do it all; return the report."""
         try:
+            if 'disk' in self.settings.counts:
+                self._disk.enter_context(servers.small_disk(self.server.directory, self.server.kind))
             self._start()
             self._strike_all()
             whole_after = self._settle()
@@ -208,8 +216,8 @@ class Laboratory:
     def _start(self):
         settings = self.settings
         self.server.install()
-        databases.ready(self.server.url).dispose()
         self.database = engine.Database(self.server.url)
+        migration.upgrade_all(self.database)
         scopes.ensure(self.database, self.world.scope_ids, IDENTITY, period.from_epoch(worlds.BEGIN), HOUR)
         self.coordination.start()
         if self.broker is not None:
@@ -217,11 +225,12 @@ class Laboratory:
         self.write_shares()
         self.clock = clocks.Clock.create(self.directory / 'clock', worlds.BEGIN + 2 * HOUR, settings.speed)
         environment = {'CLOUDKITTY_LAB_MEMBER_TIMEOUT': str(settings.member_timeout)}
+        environment['CLOUDKITTY_LAB_SLOW'] = str(settings.slow)
         if settings.bug:
             environment['CLOUDKITTY_LAB_BUG'] = settings.bug
         self.fleet = fleets.Fleet(
             self.directory, self.server.url, self.coordination.url, self.broker.url if self.broker else 'fake:/',
-            environment=environment,
+            environment=environment, is_split=settings.is_split,
         )  # fmt: skip
         self.fleet.start_source(settings.seed, settings.scopes)
         self.fleet.start_api()
@@ -317,7 +326,9 @@ class Laboratory:
     def _examine(self, whole_after):
         self.watch.end()
         found = oracle.read(self.database)
-        differences = oracle.compare(self.world, found, self._target, self.crowd.pushed, self.crowd.rules.costs)
+        differences = oracle.compare(
+            self.world, found, self._target, self.crowd.pushed, self.crowd.rules.costs, self._list_kept()
+        )
         report = Report(
             self.settings,
             self.struck,
@@ -327,13 +338,31 @@ class Laboratory:
             time.monotonic() - self._began,
             sum(row[8] for row in found['days']),
             self.crowd.done,
-            self.crowd.problems + ['never recovered after %s' % kind for kind in self.watch.left()],
+            self._list_problems(),
             whole_after,
         )
         for scope_id in {item.scope_id for item in differences}:
             report.history[scope_id] = self._tell(scope_id, found)
         (self.directory / 'history.log').write_text('\n'.join(self._log) + '\n')
         return report
+
+    def _list_kept(self):
+        """Return (scope id, begin) of periods of which a reprocessing left cells as they were: its source failed."""
+        owners = {task.id: task.scope_id for task in reprocessings.list_tasks(self.database)}
+        return {
+            (owners[task_id], begin)
+            for task_id, found in reprocessings.list_kept(self.database, list(owners), 100_000).items()
+            for item in found
+            for begin in range(item.begin, item.end, HOUR)
+        }
+
+    def _list_problems(self):
+        """Return what is wrong though every amount is right."""
+        result = self.crowd.problems + ['never recovered after %s' % kind for kind in self.watch.left()]
+        deadlocks = self.server.count_deadlocks()
+        if deadlocks and 'locks' not in self.settings.counts:
+            result.append('%d deadlocks, though nobody provoked any' % deadlocks)
+        return result
 
     def _tell(self, scope_id, found):
         """Return the lines on what happened to a scope."""
@@ -355,3 +384,4 @@ class Laboratory:
         for found in (self.coordination, self.broker, self.server):
             if found is not None and getattr(found, '_process', True) is not None:
                 found.stop()
+        self._disk.close()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Databases of the laboratory's own, on loopback, that can be killed and started again."""
 
+import contextlib
 import os
 import pathlib
 import pwd
@@ -17,6 +18,8 @@ from cloudkitty.tests import processes
 
 #: Seconds that one may take to start.
 PATIENCE = 120
+#: MiB of the small disk that a database of a kind gets.
+DISKS = {'sqlite': 32, 'mariadb': 320, 'postgresql': 256}
 
 
 class NotInstalled(Exception):
@@ -32,8 +35,8 @@ class File:
     kind = 'sqlite'
 
     def __init__(self, directory):
-        self.data = pathlib.Path(directory)
-        self.url = 'sqlite:///%s' % (self.data / 'cloudkitty.sqlite')
+        self.directory = pathlib.Path(directory)
+        self.url = 'sqlite:///%s' % (self.directory / 'cloudkitty.sqlite')
 
     def install(self):
         """Nothing has to be there."""
@@ -43,6 +46,10 @@ class File:
 
     def stop(self):
         """Nothing is to be stopped."""
+
+    def count_deadlocks(self):
+        """Return none: all writers wait in one line."""
+        return 0
 
 
 class Server:
@@ -62,12 +69,15 @@ class Server:
 
     def start(self):
         """Start it and wait until it answers to a client."""
-        self.process = processes.start(self.kind, self.command(), self.directory / 'server.log', **self.options())
         deadline = time.monotonic() + PATIENCE
         while not self.is_answering():
-            if not self.process.is_alive() or time.monotonic() > deadline:
+            if self.process is None or not self.process.is_alive():
+                # What is left of one that was killed may still be in its way.
+                log = self.directory.parent / 'server.log'
+                self.process = processes.start(self.kind, self.command(), log, **self.options())
+            if time.monotonic() > deadline:
                 raise RuntimeError('%s does not start: %s' % (self.kind, self.process.tail()))
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def options(self):
         return {}
@@ -123,6 +133,10 @@ class MariaDB(Server):
             '--user=%s' % pwd.getpwuid(os.getuid()).pw_name, '--innodb-log-file-size=16M',
         ]  # fmt: skip
 
+    def count_deadlocks(self):
+        """Return how many there were since it was started."""
+        return int(self.administer("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")[0][1])
+
     def cut(self):
         """End all connections that are in a transaction, or some others; return how many."""
         found = self.administer(
@@ -150,12 +164,29 @@ class PostgreSQL(Server):
         return str(found[-1])
 
     def options(self):
-        # It refuses to be the superuser's.
-        return {'user': 'postgres', 'group': 'postgres', 'extra_groups': [], 'cwd': '/'} if os.getuid() == 0 else {}
+        # What becomes another user may not be able to read the Python that would start it.
+        return {'attached': False, 'cwd': '/'}
+
+    def _become(self):
+        """Return the words before a command that make it another user's: it refuses to be the superuser's."""
+        if os.getuid():
+            return []
+        return ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups', '--pdeathsig=TERM']
 
     def install(self):
         """Make an empty database."""
-        command = [self._find('initdb'), '-D', str(self.data), '-U', 'postgres', '-A', 'trust', '-E', 'UTF8']
+        command = [
+            *self._become(),
+            self._find('initdb'),
+            '-D',
+            str(self.data),
+            '-U',
+            'postgres',
+            '-A',
+            'trust',
+            '-E',
+            'UTF8',
+        ]
         self.directory.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
             for path in (self.directory, *self.directory.parents):
@@ -163,26 +194,27 @@ class PostgreSQL(Server):
                     break
                 path.chmod(path.stat().st_mode | 0o011)
             shutil.chown(self.directory, 'postgres', 'postgres')
-        subprocess.run(command, check=True, capture_output=True, **self.options())
+        subprocess.run(command, check=True, capture_output=True, cwd='/')
         self.start()
         self.administer('CREATE DATABASE lab')
 
     def command(self):
         return [
-            self._find('postgres'), '-D', str(self.data), '-p', str(self.port), '-k', '', '-c',
+            *self._become(), self._find('postgres'), '-D', str(self.data), '-p', str(self.port), '-k', '', '-c',
             'listen_addresses=127.0.0.1', '-c', 'deadlock_timeout=200ms', '-c', 'max_connections=300',
         ]  # fmt: skip
 
-    def kill(self):
-        # A postmaster that was killed leaves children behind, which hold its memory for a moment.
-        super().kill()
-        deadline = time.monotonic() + PATIENCE
-        while self._has_children() and time.monotonic() < deadline:
-            time.sleep(0.05)
+    def stop(self):
+        # By SIGTERM it would wait until all clients have gone.
+        if self.process is not None:
+            self.process.signal(signal.SIGINT)
+            deadline = time.monotonic() + PATIENCE
+            while self.process.is_alive() and time.monotonic() < deadline:
+                time.sleep(0.05)
+        super().stop()
 
-    def _has_children(self):
-        found = subprocess.run(['pgrep', '-f', str(self.data)], capture_output=True, text=True, check=False)
-        return bool(found.stdout.split())
+    def count_deadlocks(self):
+        return int(self.administer("SELECT deadlocks FROM pg_stat_database WHERE datname = 'lab'")[0][0])
 
     def cut(self):
         busy = "datname = 'lab' AND pid <> pg_backend_pid()"
@@ -191,6 +223,22 @@ class PostgreSQL(Server):
         for (pid,) in found:
             self.administer('SELECT pg_terminate_backend(%d)' % pid)
         return len(found)
+
+
+@contextlib.contextmanager
+def small_disk(directory, kind):
+    """Make *directory* a disk of its own for a database of that kind; raise NotInstalled where that is not allowed."""
+    done = subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', 'size=%dm' % DISKS[kind], 'none', str(directory)],
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode:
+        raise NotInstalled('Nothing can be mounted here.')
+    try:
+        yield
+    finally:
+        subprocess.run(['umount', '--lazy', str(directory)], check=False)
 
 
 KINDS = {found.kind: found for found in (File, MariaDB, PostgreSQL)}

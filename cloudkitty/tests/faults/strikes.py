@@ -126,7 +126,7 @@ def _lock(server, seconds, share):
 
 def fill_disk(lab, dice):
     """The disk of the database is full."""
-    path = pathlib.Path(lab.server.data) / 'ballast'
+    path = lab.server.directory / 'ballast'
     with path.open('wb') as file:
         try:
             while True:
