@@ -33,6 +33,7 @@ class Node:
 
     :param directory: for all that it writes.
     :ivar url: for ``transport_url``.
+    :ivar process: None before the start.
     """
 
     def __init__(self, directory):
@@ -62,17 +63,22 @@ class Node:
             # One that has to be started for this node stays on loopback.
             'ERL_EPMD_ADDRESS': '127.0.0.1',
         }
-        self._process = None
+        self.process = None
+
+    def launch(self):
+        """Start it; return its process."""
+        self.process = processes.start(
+            'rabbitmq', [str(self._server)], self._directory / 'output', env=self._environment, cwd=self._directory
+        )
+        return self.process
 
     def start(self):
         """Start it and wait until it answers."""
-        self._process = processes.start(
-            'rabbitmq', [str(self._server)], self._directory / 'output', env=self._environment, cwd=self._directory
-        )
+        self.launch()
         deadline = time.monotonic() + PATIENCE
         while not self.is_answering():
-            if not self._process.is_alive() or time.monotonic() > deadline:
-                raise RuntimeError('RabbitMQ does not start: %s' % self._process.tail())
+            if not self.process.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError('RabbitMQ does not start: %s' % self.process.tail())
             time.sleep(0.1)
 
     def is_answering(self):
@@ -86,5 +92,5 @@ class Node:
 
     def stop(self):
         """Stop it; again, or before the start, is fine."""
-        if self._process is not None:
-            self._process.stop()
+        if self.process is not None:
+            self.process.stop()

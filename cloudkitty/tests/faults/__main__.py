@@ -31,6 +31,7 @@ def make_parser():
     parser.add_argument('--scopes', type=int, default=8)
     parser.add_argument('--speed', type=float, default=1800, help='seconds of the laboratory in one of the machine')
     parser.add_argument('--gap', type=float, default=0.5, help='seconds between two faults on average')
+    parser.add_argument('--minutes', type=float, default=600, help='after which nothing strikes any more')
     parser.add_argument('--slow', type=float, default=0.2, help='share of the commits that take long')
     parser.add_argument('--split', action='store_true', help='hosts that do not know of each other')
     parser.add_argument('--bug', choices=sorted(bugs.BUGS), help='plant a bug')
@@ -53,6 +54,7 @@ def main():
         scopes=arguments.scopes,
         speed=arguments.speed,
         gap=arguments.gap,
+        minutes=arguments.minutes,
         slow=arguments.slow,
         is_split=arguments.split,
         bug=arguments.bug,

@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import sys
 import time
 
@@ -113,12 +114,28 @@ class Fleet:
         self.urls = json.loads(ready.read_text())
 
     def start_api(self):
+        """Start the API and wait until it serves."""
         conf = self.write_config('api', metrics=self.hosts[0].metrics)
         log = self.directory / 'api.log'
         before = len(self._read_ports(log))
         self.api = self.start('api', 7, '--config-file', conf, '-p', self.api_port or 0, '-b', '127.0.0.1')
         self._wait_for(self.api, lambda: len(self._read_ports(log)) > before)
         self.api_port = int(self._read_ports(log)[-1])
+
+    def launch_api(self):
+        """Start the API where it was before; return a function that says whether it serves."""
+        self.api = self.start(
+            'api', 7, '--config-file', self.directory / 'api.conf', '-p', self.api_port, '-b', '127.0.0.1'
+        )
+
+        def is_serving():
+            try:
+                socket.create_connection(('127.0.0.1', self.api_port), timeout=1).close()
+            except OSError:
+                return False
+            return True
+
+        return is_serving
 
     @staticmethod
     def _read_ports(log):

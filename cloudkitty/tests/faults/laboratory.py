@@ -41,6 +41,7 @@ class Settings:
 
     :ivar speed: seconds of the laboratory in one of the machine.
     :ivar gap: seconds of the machine between two strikes, on average.
+    :ivar minutes: after which nothing strikes any more, however often it has.
     :ivar patience: seconds of the machine after the last fault in which everything has to be whole.
     :ivar slow: share of the commits that take long.
     :ivar is_split: the hosts do not know of each other, and each takes itself for the only one.
@@ -53,6 +54,7 @@ class Settings:
     scopes: int = 8
     speed: float = 1800
     gap: float = 0.5
+    minutes: float = 600
     patience: float = 60
     clients: bool = True
     member_timeout: int = 3
@@ -105,6 +107,10 @@ class Report:
             },
             'clients': dict(sorted(self.clients.items())),
         }
+
+
+def _always():
+    return True
 
 
 class Watch(threading.Thread):
@@ -256,27 +262,33 @@ class Laboratory:
         dice = random.Random('strikes %d' % self.settings.seed)
         counts = self.settings.counts
         total = sum(counts.values())
-        ends, numbers, taken = [], itertools.count(), set()
+        ends, numbers, taken, coming = [], itertools.count(), set(), []
+        deadline = time.monotonic() + 60 * self.settings.minutes
         following = time.monotonic()
         while True:
             now = time.monotonic()
             while ends and ends[0][0] <= now:
                 _, _, kind, place, end = heapq.heappop(ends)
-                end()
-                taken.discard(place)
-                self.note('%s is over' % kind)
-                self.watch.fault_ended(kind)
+                is_back = end()
+                coming.append((kind, place, is_back if callable(is_back) else _always))
+            for item in [item for item in coming if item[2]()]:
+                coming.remove(item)
+                taken.discard(item[1])
+                self.note('%s is over' % item[0])
+                self.watch.fault_ended(item[0])
             self._count()
             self._show(sum(min(self.struck[kind], count) for kind, count in counts.items()), total)
             left = {kind: count - self.struck[kind] for kind, count in counts.items() if self.struck[kind] < count}
-            if not left and not ends:
+            if now > deadline:
+                left = {}
+            if not left and not ends and not coming:
                 return
             if left and now >= following:
                 following = now + dice.uniform(0, 2 * self.settings.gap)
                 free = [kind for kind in sorted(left) if strikes.ALONE.get(kind) not in taken]
                 if free:
-                    # What is farthest behind its share comes most.
-                    kind = dice.choices(free, [left[item] / counts[item] + 0.01 for item in free])[0]
+                    # What is farthest behind comes most.
+                    kind = dice.choices(free, [left[item] for item in free])[0]
                     self._strike(kind, dice, ends, numbers, taken)
             for host in self.fleet.hosts:
                 if host.ensure():
@@ -382,6 +394,6 @@ class Laboratory:
         if self.database is not None:
             self.database.dispose()
         for found in (self.coordination, self.broker, self.server):
-            if found is not None and getattr(found, '_process', True) is not None:
+            if found is not None and getattr(found, '_process', found) is not None:
                 found.stop()
         self._disk.close()

@@ -44,6 +44,9 @@ class File:
     def start(self):
         """Nothing is to be started."""
 
+    def is_up(self):
+        return True
+
     def stop(self):
         """Nothing is to be stopped."""
 
@@ -70,14 +73,19 @@ class Server:
     def start(self):
         """Start it and wait until it answers to a client."""
         deadline = time.monotonic() + PATIENCE
-        while not self.is_answering():
-            if self.process is None or not self.process.is_alive():
-                # What is left of one that was killed may still be in its way.
-                log = self.directory.parent / 'server.log'
-                self.process = processes.start(self.kind, self.command(), log, **self.options())
+        while not self.is_up():
             if time.monotonic() > deadline:
                 raise RuntimeError('%s does not start: %s' % (self.kind, self.process.tail()))
             time.sleep(0.1)
+
+    def is_up(self):
+        """Return whether it answers; start it where it does not run."""
+        if self.process is None or not self.process.is_alive():
+            # What is left of one that was killed may be in the way of the next for a moment.
+            log = self.directory.parent / 'server.log'
+            self.process = processes.start(self.kind, self.command(), log, **self.options())
+            return False
+        return self.is_answering()
 
     def options(self):
         return {}

@@ -2,7 +2,8 @@
 """The faults themselves: each strikes, and most of them end some time later.
 
 A strike is a function of the laboratory and of dice. It returns None where there was nothing to strike, else (seconds
-until its end, function that ends it).
+until its end, function that ends it). What takes a while to come back is not waited for: the latter returns a function
+that says whether it is there again.
 """
 
 import json
@@ -60,7 +61,7 @@ def stop(lab, dice):
 def kill_api(lab, dice):
     """SIGKILL for the API."""
     lab.fleet.api.signal(signal.SIGKILL)
-    return 0.3, lab.fleet.start_api
+    return 0.3, lab.fleet.launch_api
 
 
 def step_clock(lab, dice):
@@ -88,7 +89,7 @@ def break_metrics(lab, dice):
 def kill_database(lab, dice):
     """The database is killed and started again."""
     lab.server.kill()
-    return dice.uniform(0, 2), lab.server.start
+    return dice.uniform(0, 2), lambda: lab.server.is_up
 
 
 def cut_connections(lab, dice):
@@ -137,17 +138,23 @@ def fill_disk(lab, dice):
 
     def end():
         path.unlink()
-        if lab.server.kind != 'sqlite' and not lab.server.is_answering():
-            lab.server.stop()
-            lab.server.start()
+        return lab.server.is_up
 
     return dice.uniform(0.5, 2), end
 
 
 def stop_broker(lab, dice):
     """RabbitMQ is stopped and started."""
-    lab.broker.stop()
-    return dice.uniform(0, 2), lab.broker.start
+    process = lab.broker.process
+    process.signal(dice.choice([signal.SIGTERM, signal.SIGKILL]))
+
+    def is_there():
+        if not lab.broker.process.is_alive():
+            lab.broker.launch()
+            return False
+        return lab.broker.process is not process and lab.broker.is_answering()
+
+    return dice.uniform(0, 2), lambda: is_there
 
 
 def stop_coordination(lab, dice):
