@@ -298,6 +298,7 @@ class Pipeline:
         self._storage = storage
         self._metrics = tuple(metrics)
         self._types = tuple(dict.fromkeys(item.type for item in metrics))
+        self._schedule = schedule
         self._length = schedule.length
         self._patience = patience
         self._clock = clock
@@ -313,6 +314,13 @@ class Pipeline:
             early, found = self._collect(usage.Batch(tuple(asked), self._metrics, work.begin, self._length, work.count))
         batch = found.batch
         figures.collected(batch)
+        if self._schedule.count_due(batch.begin, self._clock()) < batch.count:
+            LOG.warning(
+                '%s: the clock of this host was set back, and the period is not due: %d scopes wait for it.',
+                period.from_epoch(batch.begin),
+                len(asked),
+            )
+            return Outcome(frozenset(), frozenset(), frozenset(asked))
         states = {scope_id: asked[scope_id] for scope_id in batch.scope_ids}
         now = period.to_epoch(self._clock())
         self._causes.warn(found.troubles)

@@ -188,8 +188,12 @@ class Repair:
         if rule_set != self._rule_set:
             self._hasten(clocks, now)
             self._rule_set = rule_set
+        return frozenset(failure.scope_id for failure in self._list_due(clocks, now))
+
+    def _list_due(self, clocks: Mapping[str, int], now: int) -> list[coverage.Failure]:
+        """Return open troubles that may be mended at *now*: not of periods that are not over, whatever a clock says."""
         found = ledger.list_failures(self._database, due_before=now, clocks=clocks, limit=ROUND)
-        return frozenset(failure.scope_id for failure in found)
+        return [failure for failure in found if failure.begin + self._length <= now]
 
     def _hasten(self, clocks: Mapping[str, int], now: int) -> None:
         """Make due what lacks a price, and what waits to be lost although its metric is back."""
@@ -221,7 +225,7 @@ class Repair:
         """
         owners = {state.scope.id: state for state in states}
         clocks = {scope_id: period.to_epoch(state.last_processed) for scope_id, state in owners.items()}
-        found = ledger.list_failures(self._database, due_before=now, clocks=clocks, limit=ROUND)
+        found = self._list_due(clocks, now)
         if not found:
             return 0
         known = {(failure.scope_id, failure.metric, failure.begin): failure for failure in found}

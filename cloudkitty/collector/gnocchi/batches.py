@@ -293,6 +293,7 @@ class _Work:
         self._measure()
         self._note_refusing()
         self._tell_unknown()
+        self._note_unfinished()
         columns = []
         for name, result in self._found.items():
             for (scope_id, begin), text in result.failed.items():
@@ -311,6 +312,19 @@ class _Work:
                 )
             self._note_late(kind, self._subjects[name].metric.name, result.seen)
         return usage.Usage(self._batch, columns, self._list_troubles(), self._failed and not self._answered)
+
+    def _note_unfinished(self) -> None:
+        """Have what is not over yet by the clock of Gnocchi waited for, where it is by the clock of this host only.
+
+        A host whose clock goes hours before would find such periods empty, and nobody would ask for them again.
+        """
+        ahead, now, batch = self._client.ahead, time.time(), self._batch
+        for begin in batch.begins if ahead else ():
+            if now - ahead < begin + batch.length <= now:
+                text = 'By the clock of Gnocchi the period is not over yet; that of this host goes before it.'
+                for metric in batch.metrics:
+                    self._fail(metric.type, batch.scope_ids, begin, batch.end, text, False)
+                return
 
     def _note_stale(self, kind: _Type) -> None:
         """Have the batch collected again without what was remembered of a type.

@@ -93,17 +93,25 @@ class Client:
         self._gate = gate.Gate(width)
         self._apart = 0.0
         self._apart_at = float('-inf')
+        self._ahead = 0.0
 
     @property
     def clocks_agree(self) -> bool:
         """Whether no API host of Gnocchi that answered lately has another time than this host."""
         return self._apart <= APART or time.monotonic() - self._apart_at > APART_LIFE
 
+    @property
+    def ahead(self) -> float:
+        """Seconds by which this host's clock goes before that of the Gnocchi host that answered last; 0: hardly any."""
+        return self._ahead if self._ahead > APART else 0.0
+
     def _note_clock(self, date: str | None) -> None:
         try:
-            apart = abs(time.time() - utils.parsedate_to_datetime(date or '').timestamp())
+            self._ahead = time.time() - utils.parsedate_to_datetime(date or '').timestamp()
         except (TypeError, ValueError, OverflowError):
+            self._ahead = 0.0
             return
+        apart = abs(self._ahead)
         if apart > APART and self.clocks_agree:
             LOG.warning(
                 'The clock of a Gnocchi API host and that of this host are %d s apart. Resources are listed for every '

@@ -3,6 +3,7 @@
 
 from decimal import Decimal
 import time
+import types
 
 import futurist
 import pytest
@@ -75,6 +76,22 @@ def test_requests_run_in_the_executor(world, metrics):
     with futurist.ThreadPoolExecutor(4) as executor:
         found = world.collector(metrics, executor=executor).collect(batch(world, metrics))
     assert rated(found) == cells(world)
+
+
+def test_period_that_is_over_only_by_the_clock_of_this_host_is_waited_for(world, fake, monkeypatch):
+    now = int(time.time())
+    begin = now // HOUR * HOUR - HOUR
+    world.add('a', 'a', begin - HOUR, {begin + number * HOUR: 2.0 for number in range(3)})
+    metrics = world.metrics(('cpu', {}))
+    ahead = types.SimpleNamespace(**{**vars(time), 'time': lambda: now + 6 * HOUR})
+    for module in (batches, requests):
+        monkeypatch.setattr(module, 'time', ahead)
+    found = world.collector(metrics).collect(usage.Batch((world.scope('a'),), tuple(metrics), begin, HOUR, 3))
+    assert rated(found) == {(world.scope('a'), begin)}
+    (trouble,) = found.troubles
+    assert (trouble.begin, trouble.end, trouble.status) == (begin + HOUR, begin + 3 * HOUR, FAILED)
+    assert not trouble.permanent
+    assert 'not over yet' in trouble.error
 
 
 @pytest.mark.parametrize('kind', ['aggregates', 'search'])

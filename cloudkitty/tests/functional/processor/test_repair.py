@@ -2,6 +2,7 @@
 """Holding, moving on and mending, on real databases."""
 
 import contextlib
+import dataclasses
 import logging
 
 import pytest
@@ -57,6 +58,22 @@ def test_period_that_is_reprocessed_before_its_repair_has_one_rule_set(small, mo
         for begin in range(item.begin, min(item.end, JUNE + 4 * HOUR), HOUR):
             found.setdefault(begin, set()).add(item.rule_set)
     assert [len(used) for used in found.values()] == [1] * 4
+
+
+def test_cell_of_a_period_that_is_not_over_is_not_mended(small):
+    # A host whose clock goes far ahead moved on without it.
+    small.source.fail('a', 'cpu', permanent=True)
+    small.clock.advance(4 * DAY)
+    small.run()
+    small.source.troubles.clear()
+    small.clock.advance(-3 * DAY)
+    ledger.note_failures(small.database, [dataclasses.replace(failure, next_attempt=0) for failure in small.failures()])
+    small.run()
+    # It is 02:00:01 of the second day.
+    assert min(failure.begin for failure in small.failures()) == JUNE + 26 * HOUR
+    small.clock.advance(4 * DAY)
+    small.run()
+    assert small.failures() == []
 
 
 def test_transient_failure_holds_its_scope_only(small):

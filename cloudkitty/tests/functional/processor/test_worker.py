@@ -41,6 +41,18 @@ def test_first_period_waits_like_any_other(small):
     assert len(small.points()) == 4
 
 
+def test_what_was_due_only_before_the_clock_was_set_back_is_not_rated(small, caplog):
+    small.clock.advance(6 * HOUR)
+    small.source.before = lambda batch: small.clock.advance(-6 * HOUR - 1)
+    small.run()
+    assert (small.points(), small.clock_of('a'), small.failures()) == ([], -1, [])
+    assert 'set back' in caplog.text
+    small.source.before = lambda batch: None
+    small.clock.advance(1)
+    small.run()
+    assert small.clock_of('a') == 0
+
+
 @pytest.mark.parametrize(
     ('zone', 'first'),
     [('UTC', 0), ('Europe/Paris', -2), ('Asia/Kolkata', -6), ('America/New_York', 4)],

@@ -58,6 +58,17 @@ def test_metrics_that_an_error_names_are_known():
     assert error.metric_ids == {'m1', 'm2'}
 
 
+def test_only_a_clock_that_goes_well_before_that_of_the_last_answer_is_ahead(monkeypatch):
+    client = requests.Client(None)
+    monkeypatch.setattr(requests, 'time', types.SimpleNamespace(time=lambda: 1_780_272_000, monotonic=lambda: 0.0))
+    # 2026-06-01T00:00Z.
+    found = []
+    for date in ('Sun, 31 May 2026 18:00:00 GMT', 'Sun, 31 May 2026 23:55:01 GMT', 'Mon, 01 Jun 2026 06:00:00 GMT'):
+        client._note_clock(date)
+        found.append(client.ahead)
+    assert found == [6 * 3600, 0, 0]
+
+
 def test_clocks_that_differ_are_told_once_and_believed_for_a_while(monkeypatch, caplog):
     client = requests.Client(None)
     ticks = [0.0]
