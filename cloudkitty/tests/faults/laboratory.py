@@ -168,8 +168,8 @@ class Laboratory:
     :param show: called with (strikes so far, strikes in all).
     """
 
-    #: Steps of a host's clock, in seconds. Forth by no more than an hour is rated late; see the documentation.
-    STEPS = (3000, -3000, -3 * HOUR, -30 * HOUR)
+    #: Steps of a host's clock, in seconds, at most.
+    STEPS = (3000, 6 * HOUR, -3000, -3 * HOUR, -30 * HOUR)
 
     def __init__(self, settings, directory, show=lambda done, total: None):
         self.settings = settings

@@ -21,7 +21,7 @@ FAULTS = {
 BUGS = {
     'clock-first': ({'kill': 25, 'stop': 5}, {'slow': 0.5}),
     'forgotten-roll-up': ({'kill': 5}, {}),
-    'unsorted-locks': ({'kill': 5}, {'is_split': True, 'slow': 0.5}),
+    'unsorted-locks': ({'kill': 40}, {'is_split': True, 'slow': 0}),
     'todays-rules': ({'gnocchi-500': 40, 'gnocchi-nan': 40}, {}),
     'clock-only': ({'gnocchi-500': 60, 'gnocchi-nan': 60}, {'is_split': True, 'slow': 0.7}),
 }
