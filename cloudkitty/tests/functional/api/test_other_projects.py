@@ -138,7 +138,8 @@ VALUES = {
     **dict.fromkeys(('scope_ids', 'scope_id', 'tenant_id', 'project_id', 'fetcher', 'collector', 'scope_key'), B),
     'all_scopes': False, 'last_processed_timestamp': '2026-06-01', 'state': '2026-06-01', 'active': False,
     'start_reprocess_time': '2026-06-01', 'end_reprocess_time': '2026-06-01T02:00:00', 'reason': 'because',
-    'recollect': False, 'task_ids': [1], 'status': 'CANCELLED', 'enabled': True, 'priority': 100, 'name': 'name',
+    'recollect': False, 'task_ids': [1], 'adjustment_ids': [1], 'action': 'apply', 'closed_until': '2026-07-01',
+    'status': 'CANCELLED', 'enabled': True, 'priority': 100, 'name': 'name',
     'dataframes': [{'period': {'begin': '2026-06-01', 'end': '2026-06-01T01:00:00'}, 'usage': {'traffic': [{
         'vol': {'unit': 'GiB', 'qty': 1}, 'rating': {'price': 1}, 'groupby': {'project_id': B}, 'metadata': {}}]}}],
     'resources': [{'service': 'traffic', 'volume': '1', 'desc': {'project_id': B, 'kind': 'xl'}}],
