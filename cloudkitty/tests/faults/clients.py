@@ -120,16 +120,20 @@ class Rules:
 class Crowd:
     """Clients that go on until they are told to stop.
 
+    :param pause: seconds between two requests of a client, on average.
+    :param weights: how often they do what, where that is not as usual.
+
     :ivar pushed: what they pushed, for the oracle.
     :ivar done: {what: how often it was acknowledged}, *unknown* where the answer was lost.
     """
 
-    def __init__(self, seed, port, world, note, pause=0.4):
+    def __init__(self, seed, port, world, note, pause=0.4, weights=None):
         self._seed = seed
         self._client = Client(port)
         self._world = world
         self._note = note
         self._pause = pause
+        self._weights = {**WEIGHTS, **(weights or {})}
         self._stopping = threading.Event()
         self._threads = []
         self._numbers = 0
@@ -156,7 +160,7 @@ class Crowd:
     def _run(self, number, names):
         dice = random.Random('client %d %d' % (self._seed, number))
         while not self._stopping.wait(dice.uniform(0, 2 * self._pause)):
-            name = dice.choices(names, [WEIGHTS[item] for item in names])[0]
+            name = dice.choices(names, [self._weights[item] for item in names])[0]
             try:
                 status = getattr(self, '_' + name)(dice)
             except Lost:

@@ -9,6 +9,7 @@ import itertools
 import json
 import pathlib
 import random
+import shutil
 import threading
 import time
 
@@ -43,6 +44,7 @@ class Settings:
     :ivar gap: seconds of the machine between two strikes, on average.
     :ivar minutes: after which nothing strikes any more, however often it has.
     :ivar patience: seconds of the machine after the last fault in which everything has to be whole.
+    :ivar pause, weights: of the clients.
     :ivar slow: share of the commits that take long.
     :ivar is_split: the hosts do not know of each other, and each takes itself for the only one.
     :ivar bug: that is planted.
@@ -57,6 +59,8 @@ class Settings:
     minutes: float = 600
     patience: float = 60
     clients: bool = True
+    pause: float = 0.4
+    weights: dict = dataclasses.field(default_factory=dict)
     member_timeout: int = 3
     slow: float = 0.2
     is_split: bool = False
@@ -240,7 +244,9 @@ class Laboratory:
         )  # fmt: skip
         self.fleet.start_source(settings.seed, settings.scopes)
         self.fleet.start_api()
-        self.crowd = clients.Crowd(settings.seed, lambda: self.fleet.api_port, self.world, self.note)
+        self.crowd = clients.Crowd(
+            settings.seed, lambda: self.fleet.api_port, self.world, self.note, settings.pause, settings.weights
+        )
         self.crowd.rules.make()
         for host in self.fleet.hosts:
             host.start()
@@ -270,12 +276,14 @@ class Laboratory:
             while ends and ends[0][0] <= now:
                 _, _, kind, place, end = heapq.heappop(ends)
                 is_back = end()
-                coming.append((kind, place, is_back if callable(is_back) else _always))
+                coming.append((kind, place, is_back if callable(is_back) else _always, now + servers.PATIENCE))
             for item in [item for item in coming if item[2]()]:
                 coming.remove(item)
                 taken.discard(item[1])
                 self.note('%s is over' % item[0])
                 self.watch.fault_ended(item[0])
+            if any(item[3] < now for item in coming):
+                raise RuntimeError('It does not come back: %s' % ', '.join(item[0] for item in coming))
             self._count()
             self._show(sum(min(self.struck[kind], count) for kind, count in counts.items()), total)
             left = {kind: count - self.struck[kind] for kind, count in counts.items() if self.struck[kind] < count}
@@ -397,3 +405,5 @@ class Laboratory:
             if found is not None and getattr(found, '_process', found) is not None:
                 found.stop()
         self._disk.close()
+        if getattr(self.server, 'made', None):
+            shutil.rmtree(self.server.made, ignore_errors=True)

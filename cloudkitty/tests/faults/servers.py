@@ -62,7 +62,11 @@ class Server:
     :ivar url: of the database that the laboratory works with.
     """
 
+    #: A directory of its own that has to be removed, if there is one.
+    made = None
+
     def __init__(self, directory):
+        self.log = pathlib.Path(directory).with_name('server.log')
         self.directory = pathlib.Path(directory)
         self.data = self.directory / 'data'
         (self.port,) = processes.free_ports(1)
@@ -82,8 +86,7 @@ class Server:
         """Return whether it answers; start it where it does not run."""
         if self.process is None or not self.process.is_alive():
             # What is left of one that was killed may be in the way of the next for a moment.
-            log = self.directory.parent / 'server.log'
-            self.process = processes.start(self.kind, self.command(), log, **self.options())
+            self.process = processes.start(self.kind, self.command(), self.log, **self.options())
             return False
         return self.is_answering()
 
@@ -165,6 +168,13 @@ class PostgreSQL(Server):
     kind = 'postgresql'
     URL = 'postgresql+psycopg2://postgres@127.0.0.1:%d/postgres'
 
+    def __init__(self, directory):
+        if os.getuid() == 0:
+            # Another user's, who may not reach the directories of the superuser.
+            self.made = tempfile.mkdtemp(prefix='cloudkitty-postgresql-')
+        super().__init__(self.made or directory)
+        self.log = pathlib.Path(directory).with_name('server.log')
+
     def _find(self, name):
         found = sorted(pathlib.Path('/usr/lib/postgresql').glob('*/bin/%s' % name))
         if not found:
@@ -197,10 +207,6 @@ class PostgreSQL(Server):
         ]
         self.directory.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
-            for path in (self.directory, *self.directory.parents):
-                if path == pathlib.Path(tempfile.gettempdir()):
-                    break
-                path.chmod(path.stat().st_mode | 0o011)
             shutil.chown(self.directory, 'postgres', 'postgres')
         subprocess.run(command, check=True, capture_output=True, cwd='/')
         self.start()

@@ -23,7 +23,11 @@ BUGS = {
     'forgotten-roll-up': ({'kill': 5}, {}),
     'unsorted-locks': ({'kill': 40}, {'is_split': True, 'slow': 0}),
     'todays-rules': ({'gnocchi-500': 40, 'gnocchi-nan': 40}, {}),
-    'clock-only': ({'gnocchi-500': 60, 'gnocchi-nan': 60}, {'is_split': True, 'slow': 0.7}),
+    # What is repaired is priced anew meanwhile, again and again.
+    'clock-only': (
+        {'gnocchi-nan': 150},
+        {'slow': 1, 'pause': 0.1, 'weights': {'reset': 0, 'reprocess': 12, 'change_rule': 3}},
+    ),
 }
 
 
