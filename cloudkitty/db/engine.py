@@ -92,7 +92,14 @@ class Database:
             return engine
         if self.dialect == 'postgresql':
             sqlalchemy.event.listen(engine, 'do_executemany', _send_together)
-        return engine.execution_options(isolation_level='READ COMMITTED')
+
+        # By the options of a connection it would be set back each time one goes back to the pool, and one that is
+        # broken by then would raise the driver's own error, after its work was done.
+        @sqlalchemy.event.listens_for(engine, 'connect')
+        def prepare(connection: Any, record: Any) -> None:
+            engine.dialect.set_isolation_level(connection, 'READ COMMITTED')
+
+        return engine
 
     def dispose(self) -> None:
         """Close every connection; the next transaction opens a new one."""
@@ -115,7 +122,8 @@ class Database:
                 connection.exec_driver_sql('ROLLBACK')
                 connection.exec_driver_sql('BEGIN')
             else:
-                session.connection(execution_options={'isolation_level': 'REPEATABLE READ'})
+                # Of this transaction only.
+                session.connection().exec_driver_sql('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ')
             yield session
 
     @contextlib.contextmanager

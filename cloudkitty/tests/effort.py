@@ -43,7 +43,7 @@ def note():
     found = []
 
     def add(connection, cursor, statement, parameters, context, executemany):
-        if statement.split()[0] not in ('BEGIN', 'ROLLBACK'):
+        if statement.split()[0] not in ('BEGIN', 'ROLLBACK', 'SET'):
             found.append((statement, parameters))
 
     sqlalchemy.event.listen(sqlalchemy.Engine, 'before_cursor_execute', add)

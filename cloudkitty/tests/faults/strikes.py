@@ -128,16 +128,16 @@ def _lock(server, seconds, share):
 def fill_disk(lab, dice):
     """The disk of the database is full."""
     path = lab.server.directory / 'ballast'
-    with path.open('wb') as file:
-        try:
-            while True:
-                file.write(b'\0' * 65536)
-        except OSError:
-            # That was the purpose.
-            lab.note('the disk is full')
+    try:
+        with path.open('wb', buffering=0) as file:
+            while file.write(b'\0' * 65536):
+                pass
+    except OSError:
+        # That was the purpose; it may have been full before.
+        lab.note('the disk is full')
 
     def end():
-        path.unlink()
+        path.unlink(missing_ok=True)
         return lab.server.is_up
 
     return dice.uniform(0.5, 2), end

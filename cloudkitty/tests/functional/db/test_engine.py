@@ -96,3 +96,54 @@ def test_old_urls_get_the_drivers_we_speak(given, driver):
 def test_bad_url_names_the_option():
     with pytest.raises(errors.ConfigurationError, match=r'\[database\] connection'):
         engine.normalise_url('nonsense')
+
+
+def test_snapshot_sees_one_moment_and_others_see_what_is_new(empty_database):
+    METADATA.create_all(empty_database.engine)
+    count = sqlalchemy.select(sqlalchemy.func.count()).select_from(AMOUNTS)
+
+    def add():
+        with empty_database.writer() as session:
+            session.execute(AMOUNTS.insert(), {'value': decimal.Decimal(1)})
+
+    for number in range(3):
+        with empty_database.snapshot() as session:
+            before = session.scalar(count)
+            add()
+            assert session.scalar(count) == before == 2 * number
+        with empty_database.reader() as session:
+            before = session.scalar(count)
+            # SQLite lets nobody write behind the back of a reader that has to see it.
+            add()
+            if empty_database.dialect != 'sqlite':
+                assert session.scalar(count) == before + 1
+
+
+@pytest.mark.parametrize('way', ['reader', 'snapshot', 'writer'])
+def test_connection_that_is_cut_after_its_work_is_no_trouble(empty_database, monkeypatch, way):
+    if empty_database.dialect == 'sqlite':
+        pytest.skip('There is no connection to cut.')
+    who, cut = {
+        'mysql': ('SELECT connection_id()', 'KILL %d'),
+        'postgresql': ('SELECT pg_backend_pid()', 'SELECT pg_terminate_backend(%d, 5000)'),
+    }[empty_database.dialect]
+    other = engine.Database(empty_database.engine.url.render_as_string(hide_password=False))
+    numbers = []
+
+    roll_back = empty_database.engine.dialect.do_rollback
+
+    def kill(connection):
+        roll_back(connection)
+        while numbers:
+            with other.writer() as killer:
+                killer.execute(sqlalchemy.text(cut % numbers.pop()))
+
+    # On its way back to the pool.
+    monkeypatch.setattr(empty_database.engine.dialect, 'do_rollback', kill)
+    with getattr(empty_database, way)() as session:
+        number = session.scalar(sqlalchemy.text(who))
+        numbers.append(number)
+    assert numbers == []
+    with empty_database.reader() as session:
+        assert session.scalar(sqlalchemy.text(who)) != number
+    other.dispose()
