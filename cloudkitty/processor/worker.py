@@ -56,8 +56,10 @@ class Worker(loop.Loop):
     """
 
     work = figures.RATING
-    #: Seconds between two passes at most.
-    LONGEST_SLEEP = 600
+    #: Seconds between two passes at most: so long a reset, or a clock that was set right, may go unnoticed.
+    LONGEST_SLEEP = 60
+    #: Seconds for which a batch that raises rests at most.
+    LONGEST_REST = 600
     #: Seconds between two looks at scopes that are due, but are somebody else's now.
     ELSEWHERE_SLEEP = 30
     #: Seconds between two rounds of mending, while they get on.
@@ -308,7 +310,7 @@ class Worker(loop.Loop):
         now = period.to_epoch(self._clock())
         for state in work.states:
             count = self._drops[state.scope.id] = self._drops.get(state.scope.id, 0) + 1
-            self._resting[state.scope.id] = now + min(self.FIRST_PAUSE * 2 ** min(count, 10), self.LONGEST_SLEEP)
+            self._resting[state.scope.id] = now + min(self.FIRST_PAUSE * 2 ** min(count, 10), self.LONGEST_REST)
         LOG.error(
             '%s: the batch of %d scopes (%s, ...) failed and is tried again later.',
             period.from_epoch(work.begin),
@@ -361,7 +363,7 @@ class Worker(loop.Loop):
     ) -> dict[str, int]:
         """Return {scope id: second before which it waits}: its next period, or its batch, failed before."""
         nexts = {state.scope.id: self._schedule.next_begin(state) for state in states}
-        latest = period.to_epoch(self._clock()) + self.LONGEST_SLEEP
+        latest = period.to_epoch(self._clock()) + self.LONGEST_REST
         # What rests for longer was told so before the clock was set back.
         result = {scope_id: until for scope_id, until in self._resting.items() if until <= latest}
         for failure in known.values():

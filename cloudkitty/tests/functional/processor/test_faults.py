@@ -11,6 +11,8 @@ from cloudkitty.tests.faults import servers
 from cloudkitty.tests.faults import strikes
 from cloudkitty.tests.functional import conftest
 
+pytestmark = pytest.mark.faults
+
 #: A processor and an API start in some seconds, RabbitMQ and a small disk take longer than the rest together.
 FAULTS = {
     'kill': 10, 'terminate': 2, 'stop': 3, 'kill-api': 1, 'clock': 3, 'metrics': 1, 'database': 2, 'cut': 3, 'locks': 2,
