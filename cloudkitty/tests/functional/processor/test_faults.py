@@ -22,10 +22,13 @@ FAULTS = {
 #: {bug: faults that bring it to light, and options}.
 BUGS = {
     'clock-first': ({'kill': 25, 'stop': 5}, {'slow': 0.5}),
-    'forgotten-roll-up': ({'kill': 5}, {}),
+    'forgotten-roll-up': (
+        {'kill': 10, 'gnocchi-nan': 20},
+        {'pause': 0.1, 'weights': {'reset': 0, 'reprocess': 12, 'change_rule': 6}},
+    ),
     'unsorted-locks': ({'kill': 40}, {'is_split': True, 'slow': 0}),
     'todays-rules': ({'gnocchi-500': 40, 'gnocchi-nan': 40}, {}),
-    # What is repaired is priced anew meanwhile, again and again.
+    # What is repaired is priced anew meanwhile, again and again; that takes minutes, and does not always hit.
     'clock-only': (
         {'gnocchi-nan': 150},
         {'slow': 1, 'pause': 0.1, 'weights': {'reset': 0, 'reprocess': 12, 'change_rule': 3}},
@@ -57,6 +60,8 @@ def test_nothing_is_lost_doubled_or_wrong_whatever_strikes(database_kind, tmp_pa
 @pytest.mark.mariadb
 @pytest.mark.parametrize('bug', BUGS)
 def test_laboratory_finds_a_bug_that_is_planted(bug, tmp_path):
+    if bug == 'clock-only' and not os.environ.get('CLOUDKITTY_EVERY'):
+        pytest.skip('It takes long: CLOUDKITTY_EVERY=1 runs it.')
     counts, options = BUGS[bug]
     report = run(tmp_path, seed=1, database='mariadb', counts=counts, bug=bug, **options)
     assert report.differences or report.problems
