@@ -8,6 +8,8 @@ import socket
 import subprocess
 import time
 
+from cloudkitty.tests import secrecy
+
 ROOT = pathlib.Path(__file__).parents[2]
 SITE = ROOT / 'etc' / 'apache2' / 'cloudkitty'
 ENVIRONMENT = ROOT / '.cache' / 'httpd'
@@ -115,6 +117,8 @@ class Httpd:
         os.kill(pid, signal.SIGTERM)
         for _ in range(600):
             if not pathlib.Path('/proc/%d' % pid).exists():
+                for path in sorted(self.directory.glob('*.log')):
+                    secrecy.WATCH.read_file(path)
                 return
             time.sleep(0.05)
         raise AssertionError('httpd did not end: %s' % self.log())

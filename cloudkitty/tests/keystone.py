@@ -7,8 +7,10 @@ import json
 import threading
 import urllib.parse
 
+from cloudkitty.tests import secrecy
+
 USER = 'service-user'
-PASSWORD = 'service-password'
+PASSWORD = secrecy.make('service-password')
 
 
 class Keystone:
@@ -93,7 +95,11 @@ class Keystone:
                     'methods': ['password'],
                     'catalog': [{'type': 'identity', 'name': 'keystone', 'id': 's', 'endpoints': endpoints}],
                 }
-                self.answer(201, {'token': token}, [('X-Subject-Token', 'token-%d' % keystone.tokens)])
+                self.answer(
+                    201,
+                    {'token': token},
+                    [('X-Subject-Token', '%s-%d' % (secrecy.make('token-of-service'), keystone.tokens))],
+                )
 
             def do_GET(self):
                 url = urllib.parse.urlsplit(self.path)

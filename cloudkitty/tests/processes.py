@@ -6,6 +6,7 @@ usage: python -m cloudkitty.tests.processes PARENT PROGRAM [ARGUMENT ...]
 The last form becomes PROGRAM, which then ends when the thread that started it ends, even when that is killed.
 """
 
+from collections.abc import Callable
 import ctypes
 import dataclasses
 import os
@@ -52,6 +53,8 @@ class Process:
             self.signal(number)
             for _ in range(PATIENCE * 20):
                 if not self.is_alive():
+                    for read in readers:
+                        read(self.log)
                     return
                 time.sleep(0.05)
 
@@ -86,6 +89,8 @@ def free_ports(count):
     return ports
 
 
+#: Functions that are given the path of the log of each process that was stopped.
+readers: list[Callable[[str], object]] = []
 #: The children of this process: they must be waited for.
 _children: dict[int, subprocess.Popen] = {}
 

@@ -15,6 +15,7 @@ import sys
 
 import pytest
 
+from cloudkitty.tests import secrecy
 from cloudkitty.tests.functional.api import deployment
 
 COMMAND = str(pathlib.Path(sys.executable).parent / 'cloudkitty-api')
@@ -31,7 +32,12 @@ def serve(*arguments):
         yield process, int(found.group(1)), banner
     finally:
         process.kill()
-        process.communicate()
+        _scan(process.communicate())
+
+
+def _scan(outputs):
+    for text in outputs:
+        secrecy.WATCH.read(text or '', 'output of cloudkitty-api')
 
 
 def get(port, path, host='127.0.0.1'):
@@ -98,7 +104,9 @@ def test_the_command_listens_on_ipv6(noauth):
 
 
 def run(*arguments):
-    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+    _scan((done.stdout, done.stderr))
+    return done
 
 
 def test_a_port_in_use_is_told_in_one_line(noauth):

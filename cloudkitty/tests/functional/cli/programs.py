@@ -11,6 +11,7 @@ import time
 import pytest
 
 from cloudkitty.tests import databases
+from cloudkitty.tests import secrecy
 
 METRICS = """metrics:
   cpu:
@@ -88,10 +89,12 @@ class Programs:
 
     def run(self, name, *arguments, conf=None):
         """Run a command to its end."""
-        return subprocess.run(
+        done = subprocess.run(
             [program(name), '--config-file', str(conf or self.write()), *arguments],
             env=self.environment, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
+        secrecy.WATCH.read(done.stdout + done.stderr, 'output of %s' % name)
+        return done
 
     def prepare(self):
         """Have the tables that :meth:`install` makes, without waiting for the commands."""
@@ -151,6 +154,7 @@ class Running:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        secrecy.WATCH.read_file(self.log)
 
 
 def is_alive(pid):
