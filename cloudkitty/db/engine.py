@@ -87,6 +87,8 @@ class Database:
 
     def _make_engine(self) -> sqlalchemy.Engine:
         engine = engines.create_engine(self._connection, sqlite_fk=True, **self._options)
+        # Errors would quote rows of whole requests, scripts and frames, into the log.
+        engine.hide_parameters = True
         if self.dialect == 'sqlite':
             sqlalchemy.event.listen(engine, 'connect', _prepare_sqlite)
             return engine
