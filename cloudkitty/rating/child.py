@@ -58,6 +58,8 @@ def main(arguments: list[str]) -> None:
     except (OSError, ValueError) as error:
         wire.sendall(pack(('refused', describe(error))))
         return
+    # A script that forks comes here twice: only one of them answers.
+    os.register_at_fork(after_in_child=wire.close)
     wire.sendall(pack(('ready',)))
     codes: dict[str, Any] = {}
     while True:

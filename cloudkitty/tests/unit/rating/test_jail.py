@@ -211,6 +211,12 @@ data["usage"]["cpu"][0]["metadata"] = {"code": id(sys._getframe().f_code), "proc
     assert jail.exchanges == 2
 
 
+def test_script_that_forks_is_answered_for_once(jail):
+    source = 'import os\nos.fork()\nfor p in data["usage"]["cpu"]: p["rating"]["price"] = len(data["usage"]["cpu"])'
+    results = run(jail, source, tasks=[make_task(0, owner=count, points=count) for count in (1, 2, 3, 4)])
+    assert [[point[4] for point in points] for points in results] == [[count] * count for count in (1, 2, 3, 4)]
+
+
 def test_child_knows_nothing_of_ours(jail, monkeypatch):
     monkeypatch.setenv('OS_PASSWORD', 'secret')
     monkeypatch.setenv('TZ', 'Europe/Paris')
