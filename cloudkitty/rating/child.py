@@ -35,6 +35,10 @@ _CONTEXT = decimal.Context(
     traps=[decimal.InvalidOperation, decimal.DivisionByZero, decimal.Overflow],
 )
 
+#: Bytes that a file may have which a script writes: no script needs one.
+_FILE = 16 << 20
+#: Of linux/prctl.h.
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 #: Bits from which on a whole number is none that a table could hold as text.
 _BITS = 1000
 
@@ -54,6 +58,7 @@ def main(arguments: list[str]) -> None:
     # Green threads on the other side made both ends non-blocking.
     wire.setblocking(True)
     try:
+        stand_guard((setup['wire'], setup['last_words']))
         confine(setup)
     except (OSError, ValueError) as error:
         wire.sendall(pack(('refused', describe(error))))
@@ -74,6 +79,88 @@ def main(arguments: list[str]) -> None:
         wire.sendall(pack(('end', is_alone())))
 
 
+def stand_guard(descriptors: tuple[int, int]) -> None:
+    """Divide in two: one returns and runs scripts; the other never does, and ends what they leave behind.
+
+    Whatever a script starts is handed to the guard when its parent ends, be it in a session of its own. The guard ends
+    in the way in which the first one did, or ends that one when it is told to by SIGTERM.
+    """
+    waited = (signal.SIGTERM, signal.SIGCHLD)
+    signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+    _control(_PR_SET_CHILD_SUBREAPER, 1)
+    guard = os.getpid()
+    runner = os.fork()
+    if not runner:
+        _control(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # Its own orphans it finds itself: see is_alone().
+        _control(_PR_SET_CHILD_SUBREAPER, 1)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, waited)
+        if os.getppid() != guard:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return
+    for descriptor in descriptors:
+        # The other side is to see that the runner closed them.
+        os.close(descriptor)
+    status = None
+    while status is None:
+        if signal.sigwait(waited) == signal.SIGTERM:
+            os.kill(runner, signal.SIGKILL)
+        status = _reap(runner)
+    _end_children()
+    if status < 0:
+        if -status not in (signal.SIGKILL, signal.SIGSTOP):
+            signal.signal(-status, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (-status,))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.kill(os.getpid(), -status)
+    os._exit(max(status, 0))
+
+
+def _control(option: int, value: int) -> None:
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.prctl(option, ctypes.c_ulong(value), 0, 0, 0):
+        raise OSError('prctl(%d): %s' % (option, os.strerror(ctypes.get_errno())))
+
+
+def _reap(runner: int) -> int | None:
+    """Take notice of all who ended; return the status of *runner*, negative for a signal, or None: it goes on."""
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if not pid:
+            return None
+        if pid == runner:
+            return os.waitstatus_to_exitcode(status)
+
+
+def _end_children() -> None:
+    """End all processes below this one: whose parent ends becomes a child of this one."""
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                continue
+            for pid in _list_children():
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _list_children() -> list[int]:
+    found, own = [], str(os.getpid())
+    for name in os.listdir('/proc'):
+        if name.isdigit():
+            try:
+                with open('/proc/%s/stat' % name, 'rb') as file:
+                    parent = file.read().rpartition(b')')[2].split()[1]
+            except OSError:
+                continue
+            if parent.decode() == own:
+                found.append(int(name))
+    return found
+
+
 def confine(setup: dict[str, Any]) -> None:
     """Limit what the process may use, for good."""
     sys.path[:] = setup['path']
@@ -85,6 +172,8 @@ def confine(setup: dict[str, Any]) -> None:
     _lower(resource.RLIMIT_NOFILE, 256)
     _lower(resource.RLIMIT_AS, setup['memory'])
     _lower(resource.RLIMIT_NPROC, setup['processes'])
+    # Python ignores the signal: what writes more gets an error.
+    _lower(resource.RLIMIT_FSIZE, _FILE)
     if not setup['network']:
         _leave_network()
     os._exit = _refuse_exit

@@ -2,14 +2,16 @@
 """Where scripts and expressions of operators run: in child processes with limits, which know nothing of ours.
 
 A child is started when there is something to run, and serves one request after the other. It has an environment of a
-few variables, no descriptors but two sockets, a session of its own, and limits on memory, processes and open files.
-What takes too long is ended together with its child; the rest of the request goes on in another one.
+few variables, no descriptors but two sockets, a session of its own, and limits on memory, processes, open files and
+their sizes. What takes too long is ended together with its child; the rest of the request goes on in another one. A
+child is two processes, of which one ends what scripts start, in whatever session: :func:`child.stand_guard`.
 """
 
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
+import ctypes
 import dataclasses
 from decimal import Decimal
 import hashlib
@@ -44,6 +46,8 @@ _GRACE = 5
 _PATIENCE = 60
 #: The longest answer to one task, in bytes.
 _LONGEST = 1 << 30
+#: Of linux/prctl.h.
+_PR_SET_DUMPABLE = 4
 #: Programs after which a child is replaced: it keeps the code of each.
 _MOST_PROGRAMS = 1000
 
@@ -278,10 +282,12 @@ class _Child:
             'wire': theirs.fileno(),
             'last_words': their_words.fileno(),
             'memory': limits.memory,
-            'processes': _count_tasks() + limits.processes,
+            # Over them the one that stands guard.
+            'processes': _count_tasks() + limits.processes + 1,
             'network': limits.network,
             'path': [path for path in sys.path if os.path.isabs(path)],
         }
+        _hide_memory()
         environment = {name: os.environ[name] for name in (*_ENVIRONMENT, *limits.environment) if name in os.environ}
         try:
             self._process = subprocess.Popen(  # nosec B603
@@ -315,7 +321,17 @@ class _Child:
             raise NoChild
 
     def is_alive(self) -> bool:
-        return self._process.poll() is None
+        if self._process.poll() is not None:
+            return False
+        # It says nothing unasked: what can be read is its end, or nothing to rely on.
+        self._wire.settimeout(0)
+        try:
+            self._wire.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def run(self, programs: Sequence[Program], tasks: Sequence[Task], timeout: float) -> Iterator[Any]:
         """Yield the result of each of *tasks*, or its failure; raise :class:`_Stopped` if the child comes to an end."""
@@ -388,6 +404,11 @@ class _Child:
             # One that ended by itself says how; its group may still have others.
             if self._process.poll() is None:
                 self._wait()
+            if self._process.poll() is None:
+                # The guard ends the rest, whatever session it is in.
+                self._process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(_GRACE)
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._wire.close()
@@ -452,8 +473,22 @@ def _count_tasks() -> int:
         if name.isdigit():
             with contextlib.suppress(OSError):
                 found = os.stat('/proc/%s/task' % name)
-                count += found.st_nlink - 2 if found.st_uid == user else 0
+                owner = found.st_uid or _read_owner(name)
+                count += found.st_nlink - 2 if owner == user else 0
     return count
+
+
+def _read_owner(name: str) -> int:
+    """Return whose process this is; the files of one whose memory is hidden belong to root."""
+    with open('/proc/%s/status' % name) as file:
+        return next((int(line.split()[2]) for line in file if line.startswith('Uid:')), 0)
+
+
+def _hide_memory() -> None:
+    """Keep other processes of the user, but root, from reading the memory and the environment of this one."""
+    # Where it cannot be done, scripts can read the configuration all the same.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0), 0, 0, 0)
 
 
 def _python() -> str:
