@@ -8,6 +8,7 @@ from cloudkitty import adjustment
 from cloudkitty import errors
 from cloudkitty import series
 from cloudkitty.db import adjustments
+from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
 from cloudkitty.storage import base
@@ -68,7 +69,8 @@ def _apply_one(
     # Others change the scope meanwhile; what they do is looked at again.
     for _ in range(3):
         states = scopes.list_states(database, ids=[item.scope_id])
-        if not states:
+        # What was reset is rated anew, and has no coverage until then.
+        if not states or not ledger.list_runs(database, [item.scope_id], item.begin, item.end):
             raise Outdated(item)
         for name, cell in item.cells.items():
             if series.digest(stored(storage, item.scope_id, name, item.begin)) != cell.digest:

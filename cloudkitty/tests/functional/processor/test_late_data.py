@@ -359,6 +359,21 @@ def test_adjustment_of_what_changed_meanwhile_is_refused(start, database):
         adjusting.apply(database, cloud.storage, [found.id], 'me', 7)
 
 
+def test_adjustment_of_what_is_yet_to_be_rated_anew_is_refused(start, database):
+    cloud = start(closed_until=1)
+    cloud.source.fail(*CPU, JUNE, permanent=True)
+    cloud.run()
+    cloud.source.troubles.clear()
+    cloud.run(1)
+    (found,) = pending(database)
+    reset.reset(database, cloud.storage, [cloud.state('a').scope], samples.instant(JUNE - HOUR), HOUR)
+    with pytest.raises(errors.Conflict):
+        adjusting.apply(database, cloud.storage, [found.id], 'me', 7)
+    cloud.run()
+    assert cloud.clock_of('a') == 1
+    assert cloud.bill('a') == 10
+
+
 def test_scope_is_closed_further_by_itself(start, database):
     cloud = start('a', 'b')
     cloud.run()
