@@ -5,6 +5,7 @@ from collections.abc import Collection
 import dataclasses
 
 from cloudkitty import adjustment
+from cloudkitty import coverage
 from cloudkitty import errors
 from cloudkitty import series
 from cloudkitty.db import adjustments
@@ -15,6 +16,10 @@ from cloudkitty.storage import base
 
 #: Start of the cause that the history gives of what an adjustment replaced.
 CAUSE = 'adjustment'
+#: Why a cell that an adjustment changed is still in need of mending.
+OPEN = 'An adjustment was applied that was not the last word.'
+#: Statuses of cells that have an open trouble.
+_OPEN = frozenset({coverage.Status.PROVISIONAL, coverage.Status.UNRATED})
 
 
 class Outdated(errors.Conflict):
@@ -83,6 +88,11 @@ def _apply_one(
                 [base.Change(states[0], item.begin, item.end, moves_clock=False)],
                 [column for cell in item.cells.values() for column in cell.columns],
                 [cell.run for cell in item.cells.values()],
+                [
+                    coverage.Failure(item.scope_id, name, item.begin, now, 0, now, OPEN)
+                    for name, cell in item.cells.items()
+                    if cell.run.status in _OPEN
+                ],
                 skipped={
                     (item.scope_id, name, item.begin): cell.skipped for name, cell in item.cells.items() if cell.skipped
                 },

@@ -374,6 +374,27 @@ def test_adjustment_of_what_is_yet_to_be_rated_anew_is_refused(start, database):
     assert cloud.bill('a') == 10
 
 
+def test_applied_points_without_a_price_get_one_when_the_rules_change(start, database):
+    cloud = start(closed_until=1)
+    cloud.set_cost('cpu', 10**5)
+    cloud.source.quantities[(*CPU, JUNE)] = 10**20
+    cloud.source.fail(*CPU, JUNE, permanent=True)
+    cloud.run()
+    cloud.source.troubles.clear()
+    cloud.run(1)
+    (found,) = pending(database)
+    adjusting.apply(database, cloud.storage, [found.id], 'me', 7)
+    assert cloud.statuses(*CPU)[0] == 'unrated'
+    assert [failure.begin for failure in cloud.failures()] == [JUNE]
+    cloud.set_cost('cpu', 2)
+    cloud.run(1)
+    (found,) = pending(database)
+    adjusting.apply(database, cloud.storage, [found.id], 'me', 7)
+    assert cloud.statuses(*CPU)[0] == 'rated'
+    assert cloud.failures() == []
+    assert cloud.points()[0] == (0, 'a', 'cpu', 10**20, 2 * 10**20)
+
+
 def test_scope_is_closed_further_by_itself(start, database):
     cloud = start('a', 'b')
     cloud.run()
