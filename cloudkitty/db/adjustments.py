@@ -4,6 +4,7 @@
 from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Mapping
+import json
 from typing import Any
 
 import sqlalchemy
@@ -29,24 +30,45 @@ def note(
 ) -> int:
     """Note *proposals* as pending, and the open troubles of their cells; return how many say something new.
 
-    What would change of other metrics of the period stays in it. What was dropped before, as it is, stays dropped.
+    What would change of other metrics of the period stays in it. What was dropped before, as it is, stays dropped, and
+    nobody tries it again.
     """
 
     def run(session: orm.Session) -> int:
         guards = scopes.guard_ids(session, {item.scope_id for item in proposals})
         scopes.lock(session, guards.values())
         fresh = 0
+        waiting = {(failure.scope_id, failure.metric, failure.begin): failure for failure in failures}
         for item in sorted(proposals, key=lambda item: (guards.get(item.scope_id, 0), item.begin)):
-            if item.scope_id in guards:
-                fresh += _note_one(session, guards[item.scope_id], item, now)
-        ledger.write_failures(session, guards, [failure for failure in failures if failure.scope_id in guards])
+            if item.scope_id not in guards:
+                continue
+            row = _read_one(session, guards[item.scope_id], item.begin)
+            if row is not None and _is_dropped(row, item):
+                _leave(session, guards, item)
+                scopes.advance(session, [guards[item.scope_id]])
+                continue
+            fresh += _note_one(session, guards[item.scope_id], row, item, now)
+            cells = [waiting.get((item.scope_id, name, item.begin)) for name in item.cells]
+            ledger.write_failures(session, guards, [failure for failure in cells if failure is not None])
         return fresh
 
     return database.repeat(run) if proposals else 0
 
 
-def _note_one(session: orm.Session, guard_id: int, item: adjustment.Adjustment, now: int) -> bool:
-    row = session.scalars(sqlalchemy.select(Row).where(Row.scope_id == guard_id, Row.begin == item.begin)).first()
+def _read_one(session: orm.Session, guard_id: int, begin: int) -> Row | None:
+    """Return the adjustment of a period of a scope whose guard the session has locked."""
+    return session.scalars(sqlalchemy.select(Row).where(Row.scope_id == guard_id, Row.begin == begin)).first()
+
+
+def _is_dropped(row: Row, item: adjustment.Adjustment) -> bool:
+    """Return whether all that *item* would change was dropped as it is; *row* may have had more."""
+    if row.status != Status.DROPPED.value or row.end != item.end:
+        return False
+    known = json.loads(row.body)
+    return all(known.get(name) == cell for name, cell in json.loads(adjustment.encode(item.cells)).items())
+
+
+def _note_one(session: orm.Session, guard_id: int, row: Row | None, item: adjustment.Adjustment, now: int) -> bool:
     if row is None:
         session.add(
             Row(
@@ -63,7 +85,7 @@ def _note_one(session: orm.Session, guard_id: int, item: adjustment.Adjustment, 
     known = adjustment.decode(row.body, item.scope_id, row.begin, row.end)
     cells = {**known, **item.cells} if row.status == Status.PENDING.value else dict(item.cells)
     text = adjustment.encode(cells)
-    if row.body == text and row.status != Status.APPLIED.value:
+    if row.body == text and row.status == Status.PENDING.value:
         return False
     row.end, row.status, row.noted_at, row.body = item.end, Status.PENDING.value, now, text
     row.decided_at = row.decided_by = None

@@ -346,6 +346,23 @@ def test_dropped_adjustment_is_not_noted_again(start, database):
     assert pending(database) == []
     assert cloud.points()[0] == (0, 'a', 'cpu', 1, 2)
     assert adjusting.apply(database, cloud.storage, [found.id], 'me', 8) == set()
+    # Nobody goes on asking for it, either.
+    assert cloud.statuses(*CPU) == ['rated'] * 5
+    assert cloud.failures() == []
+
+
+def test_part_of_a_dropped_adjustment_is_not_noted_again(start, database):
+    cloud = start(closed_until=1)
+    cloud.run()
+    cloud.source.quantities[(*CPU, JUNE)] = 5
+    cloud.source.quantities['a', 'disk', JUNE] = 5
+    cloud.run(1)
+    (found,) = pending(database)
+    assert sorted(found.cells) == ['cpu', 'disk']
+    adjustments.drop(database, [found.id], 'me', 7)
+    cloud.source.quantities['a', 'disk', JUNE] = 1
+    cloud.run(1)
+    assert pending(database) == []
 
 
 def test_adjustment_of_what_changed_meanwhile_is_refused(start, database):
