@@ -93,6 +93,38 @@ def _note_one(session: orm.Session, guard_id: int, row: Row | None, item: adjust
     return True
 
 
+def withdraw(database: engine.Database, cells: Collection[tuple[str, str, int]]) -> None:
+    """Take *cells* (scope id, metric, begin) out of what is pending: nothing of them would change any more."""
+    if not cells:
+        return
+    begins = [cell[2] for cell in cells]
+    names: dict[tuple[str, int], set[str]] = {}
+    for scope_id, name, begin in cells:
+        names.setdefault((scope_id, begin), set()).add(name)
+    owners = {scope_id for scope_id, _ in names}
+    _, found = find(database, owners, [Status.PENDING], min(begins), max(begins) + 1)
+    stale = [item for item in found if not names.get((item.scope_id, item.begin), set()).isdisjoint(item.cells)]
+
+    def run(session: orm.Session) -> None:
+        guards = scopes.guard_ids(session, {item.scope_id for item in stale})
+        scopes.lock(session, guards.values())
+        for item in stale:
+            row = _read_one(session, guards[item.scope_id], item.begin)
+            if row is None or row.status != Status.PENDING.value:
+                continue
+            known = adjustment.decode(row.body, item.scope_id, row.begin, row.end)
+            gone = names[item.scope_id, item.begin]
+            left = {name: cell for name, cell in known.items() if name not in gone}
+            if left:
+                row.body = adjustment.encode(left)
+            else:
+                session.delete(row)
+        session.flush()
+
+    if stale:
+        database.repeat(run)
+
+
 def find(
     database: engine.Database,
     scope_ids: Collection[str] | None = None,

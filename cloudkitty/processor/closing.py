@@ -76,8 +76,19 @@ class Closed:
         :param is_whole: a period of a scope only makes sense as a whole.
         """
         causes = self._find(verdict, fewer)
-        if not causes:
-            return
+        if causes:
+            self._propose_all(causes, verdict, rated, past, is_whole)
+        # What is written now would not wait any more, whatever the source said before.
+        adjustments.withdraw(self._database, verdict.runs)
+
+    def _propose_all(
+        self,
+        causes: Mapping[Cell, str],
+        verdict: verdicts.Verdict,
+        rated: usage.Rated,
+        past: known_cells.Past,
+        is_whole: bool,
+    ) -> None:
         fresh = contents.by_cell(rated.columns)
         proposals: Proposals = {}
         for cell, cause in causes.items():

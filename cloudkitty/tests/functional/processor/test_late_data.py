@@ -351,6 +351,37 @@ def test_dropped_adjustment_is_not_noted_again(start, database):
     assert cloud.failures() == []
 
 
+def test_what_the_source_takes_back_waits_no_more(start, database):
+    cloud = start(closed_until=1)
+    cloud.run()
+    cloud.source.quantities[(*CPU, JUNE)] = 5
+    cloud.source.quantities['a', 'disk', JUNE] = 5
+    cloud.run(1)
+    assert sorted(pending(database)[0].cells) == ['cpu', 'disk']
+    del cloud.source.quantities[(*CPU, JUNE)]
+    cloud.run(7)
+    (found,) = pending(database)
+    assert list(found.cells) == ['disk']
+    del cloud.source.quantities['a', 'disk', JUNE]
+    cloud.run(7)
+    assert pending(database) == []
+    assert set(cloud.statuses(*CPU)) == set(cloud.statuses('a', 'disk')) == {'rated'}
+    assert cloud.bill('a') == 16 * 5
+
+
+def test_what_changes_after_all_when_a_scope_is_opened_waits_no_more(start, database):
+    cloud = start()
+    cloud.run()
+    closings.close(database, 'a', JUNE + HOUR)
+    cloud.source.quantities[(*CPU, JUNE)] = 5
+    cloud.run(1)
+    assert len(pending(database)) == 1
+    closings.close(database, 'a', None)
+    cloud.run(7)
+    assert cloud.points()[0] == (0, 'a', 'cpu', 5, 10)
+    assert pending(database) == []
+
+
 def test_part_of_a_dropped_adjustment_is_not_noted_again(start, database):
     cloud = start(closed_until=1)
     cloud.run()
