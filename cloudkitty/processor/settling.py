@@ -33,6 +33,7 @@ Digests = Mapping[tuple[str, int], int]
 #: Seconds until what a backlog concerns is asked for again, at first.
 PAUSE = 300
 LATE = 'The source gives something else for it than it gave before.'
+SILENT = 'The source did not give it when it was looked at for the last time.'
 #: Statuses of cells that are compared with what the source gives now; the others are repaired anyway, or given up.
 _COMPARED = frozenset({Status.RATED, Status.EMPTY, Status.UNKNOWN, Status.PROVISIONAL, Status.UNRATED})
 
@@ -78,14 +79,14 @@ class Look:
     :ivar runs, failures: coverage of cells that changed, and their open troubles.
     :ivar late: how many cells differ.
     :ivar digests: of what the source gave.
-    :ivar open: (scope id, begin) of periods of which a cell is provisional.
+    :ivar open: cells that are provisional.
     """
 
     runs: list[coverage.Run] = dataclasses.field(default_factory=list)
     failures: list[coverage.Failure] = dataclasses.field(default_factory=list)
     late: int = 0
     digests: Digests = dataclasses.field(default_factory=dict)
-    open: set[tuple[str, int]] = dataclasses.field(default_factory=set)
+    open: set[Cell] = dataclasses.field(default_factory=set)
 
 
 class Settler:
@@ -130,14 +131,19 @@ class Settler:
         given = contents.of(found.columns)
         troubles = ledger.list_failures(self._database, scope_ids=owners, begin=batch.begin, end=batch.end)
         left = {(failure.scope_id, failure.metric, failure.begin) for failure in troubles}
-        left |= _troubled(found.troubles, self._length)
+        silent = _troubled(found.troubles, self._length)
         for scope_id, begin in doubtful:
             before = self._memory.get(scope_id, states[scope_id].epoch).get(begin)
             for name, run in past.at(scope_id, begin).items():
                 cell = (scope_id, name, begin)
                 if run.status is Status.PROVISIONAL:
-                    result.open.add((scope_id, begin))
+                    result.open.add(cell)
                 if cell in left or run.status not in _COMPARED or run.is_imported:
+                    continue
+                if cell in silent:
+                    if run.status is Status.PROVISIONAL and begin < again[scope_id]:
+                        # It will not be looked at again, so the repair has to ask.
+                        result.failures.append(coverage.Failure(*cell, now, 0, now, SILENT))
                     continue
                 if any(first < begin + self._length and begin < last for first, last in odd.get(scope_id, ())):
                     continue
@@ -149,7 +155,7 @@ class Settler:
                     result.late += 1
                     result.runs.append(_cut(run, begin, begin + self._length, Status.PROVISIONAL))
                     result.failures.append(coverage.Failure(*cell, now, 0, now, LATE))
-                    result.open.add((scope_id, begin))
+                    result.open.add(cell)
                 elif run.status is Status.PROVISIONAL:
                     self._settle(result, cell, run, cell in stored, found.backlog, begin < again[scope_id], now)
         return result
@@ -198,7 +204,7 @@ class Settler:
         elif is_last or backlog is None:
             status = Status.RATED if has_points or run.rule_set is not None else Status.EMPTY
             result.runs.append(_cut(run, cell[2], cell[2] + self._length, status))
-            result.open.discard((cell[0], cell[2]))
+            result.open.discard(cell)
 
     def doubt(
         self, runs: list[coverage.Run], again: Mapping[str, int], backlog: usage.Backlog | None, now: int
@@ -255,7 +261,7 @@ class Settler:
             return
         earliest = min(ends.values(), default=0) - self._span
         digests = {**look.digests, **digest(found, earliest)}
-        is_open = set(look.open)
+        is_open = {(scope_id, begin) for scope_id, _, begin in look.open}
         for run in runs:
             if run.status is Status.PROVISIONAL:
                 is_open.update((run.scope_id, begin) for begin in range(run.begin, run.end, self._length))

@@ -232,6 +232,22 @@ def test_cells_read_under_a_backlog_are_provisional_until_looked_at_for_the_last
     assert cloud.statuses(*CPU) == ['rated'] * 5
 
 
+def test_cell_that_the_source_does_not_give_at_the_last_look_is_repaired(start):
+    cloud = start()
+    cloud.source.backlog = deep(cloud, is_deep=False)
+    cloud.run()
+    cloud.source.backlog = None
+    cloud.source.fail(*CPU, JUNE)
+    cloud.run(2)
+    assert cloud.statuses(*CPU)[0] == 'provisional'
+    cloud.source.troubles.clear()
+    cloud.source.quantities[(*CPU, JUNE)] = 5
+    cloud.run(1)
+    assert cloud.statuses(*CPU) == ['rated'] * 4
+    assert cloud.points()[0] == (0, 'a', 'cpu', 5, 10)
+    assert cloud.failures() == []
+
+
 def test_worker_that_knows_nothing_settles_them_too(start):
     cloud = start()
     cloud.source.quantities['a', 'disk'] = None
