@@ -342,7 +342,9 @@ class Pipeline:
             runs = coverage_of(rated, self._types, moving, self._length)
             reached = {scope_id: end for scope_id, (_, end) in moving.items()}
             look = self._settler.look(early, states, reached, now)
-            runs, doubts = self._settler.doubt(runs, self._settler.again(states, reached), found.backlog, now)
+            # Of what comes period by period none is looked at again.
+            again = self._settler.again(states, reached) if early.batch.count else reached
+            runs, doubts = self._settler.doubt(runs, again, found.backlog, now)
             commit = storage_base.Commit(
                 self._length,
                 [storage_base.Change(states[scope_id], *window) for scope_id, window in moving.items()],

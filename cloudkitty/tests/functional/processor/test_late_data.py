@@ -248,6 +248,19 @@ def test_cell_that_the_source_does_not_give_at_the_last_look_is_repaired(start):
     assert cloud.failures() == []
 
 
+@pytest.mark.parametrize('is_deep', [False, True])
+def test_scope_whose_periods_come_one_by_one_has_no_cell_that_stays_provisional(start, is_deep):
+    cloud = start()
+    cloud.source.part = (1, 1)
+    cloud.source.backlog = deep(cloud, is_deep)
+    cloud.run(2)
+    assert set(cloud.statuses(*CPU)) == {'provisional' if is_deep else 'rated'}
+    cloud.source.backlog = None
+    cloud.run(3)
+    assert cloud.statuses(*CPU) == ['rated'] * 6
+    assert cloud.failures() == []
+
+
 def test_worker_that_knows_nothing_settles_them_too(start):
     cloud = start()
     cloud.source.quantities['a', 'disk'] = None
