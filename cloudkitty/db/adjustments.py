@@ -27,16 +27,23 @@ def note(
     proposals: Collection[adjustment.Adjustment],
     failures: Collection[coverage.Failure],
     now: int,
+    epochs: Mapping[str, int] | None = None,
 ) -> int:
     """Note *proposals* as pending, and the open troubles of their cells; return how many say something new.
 
     What would change of other metrics of the period stays in it. What was dropped before, as it is, stays dropped, and
     nobody tries it again.
+
+    :param epochs: scope id to the epoch at which its guard stood when the work was planned; of a scope that was changed
+        since nothing is noted.
     """
 
     def run(session: orm.Session) -> int:
         guards = scopes.guard_ids(session, {item.scope_id for item in proposals})
-        scopes.lock(session, guards.values())
+        found = scopes.lock(session, guards.values())
+        if epochs is not None:
+            guards = {scope_id: id_ for scope_id, id_ in guards.items() if found.get(id_) == epochs.get(scope_id)}
+        advanced = set()
         fresh = 0
         waiting = {(failure.scope_id, failure.metric, failure.begin): failure for failure in failures}
         for item in sorted(proposals, key=lambda item: (guards.get(item.scope_id, 0), item.begin)):
@@ -45,11 +52,12 @@ def note(
             row = _read_one(session, guards[item.scope_id], item.begin)
             if row is not None and _is_dropped(row, item):
                 _leave(session, guards, item)
-                scopes.advance(session, [guards[item.scope_id]])
+                advanced.add(guards[item.scope_id])
                 continue
             fresh += _note_one(session, guards[item.scope_id], row, item, now)
             cells = [waiting.get((item.scope_id, name, item.begin)) for name in item.cells]
             ledger.write_failures(session, guards, [failure for failure in cells if failure is not None])
+        scopes.advance(session, advanced)
         return fresh
 
     return database.repeat(run) if proposals else 0

@@ -14,6 +14,7 @@ from oslo_log import log
 from cloudkitty import adjustment
 from cloudkitty import coverage
 from cloudkitty import period
+from cloudkitty import scope
 from cloudkitty import series
 from cloudkitty import usage
 from cloudkitty.db import adjustments
@@ -64,6 +65,7 @@ class Closed:
 
     def hold_back(
         self,
+        states: Mapping[str, scope.State],
         verdict: verdicts.Verdict,
         rated: usage.Rated,
         past: known_cells.Past,
@@ -72,17 +74,19 @@ class Closed:
     ) -> None:
         """Take out of *verdict* what is not to be written without being asked for, and note it.
 
+        :param states: by scope id, as they were read when the work was planned.
         :param fewer: cells that have fewer points than before.
         :param is_whole: a period of a scope only makes sense as a whole.
         """
         causes = self._find(verdict, fewer)
         if causes:
-            self._propose_all(causes, verdict, rated, past, is_whole)
+            self._propose_all(states, causes, verdict, rated, past, is_whole)
         # What is written now would not wait any more, whatever the source said before.
         adjustments.withdraw(self._database, verdict.runs)
 
     def _propose_all(
         self,
+        states: Mapping[str, scope.State],
         causes: Mapping[Cell, str],
         verdict: verdicts.Verdict,
         rated: usage.Rated,
@@ -102,7 +106,7 @@ class Closed:
                     cause = next(iter(others.values())).cause
                     others[cell[1]] = self._propose(cell, cause, verdict, rated, fresh)
         if proposals:
-            self._note(proposals, verdict, past)
+            self._note(states, proposals, verdict, past)
 
     def _find(self, verdict: verdicts.Verdict, fewer: Collection[Cell]) -> dict[Cell, str]:
         """Return the cells of *verdict* that are closed or have fewer points, and which it is."""
@@ -134,7 +138,13 @@ class Closed:
             rated.skipped.get(cell, 0),
         )
 
-    def _note(self, proposals: Proposals, verdict: verdicts.Verdict, past: known_cells.Past) -> None:
+    def _note(
+        self,
+        states: Mapping[str, scope.State],
+        proposals: Proposals,
+        verdict: verdicts.Verdict,
+        past: known_cells.Past,
+    ) -> None:
         now = period.to_epoch(self._clock())
         failures = []
         for (scope_id, begin), found in proposals.items():
@@ -155,6 +165,7 @@ class Closed:
             ],
             failures,
             now,
+            {scope_id: state.epoch for scope_id, state in states.items()},
         )
         if fresh:
             LOG.warning(

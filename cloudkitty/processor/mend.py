@@ -265,7 +265,7 @@ class Mender:
         backlog = found.backlog if found.backlog and found.backlog.is_deep and self._storage.tells_origins else None
         mended = _Mended(job, way, batch, past, came, rated, known, gone, backlog)
         verdict = mended.judge(sees_whole_frames, self._patience, period.to_epoch(self._clock()))
-        self._closed.hold_back(verdict, rated, past, fewer, sees_whole_frames)
+        self._closed.hold_back(states, verdict, rated, past, fewer, sees_whole_frames)
         return self._write(states, batch, rated, verdict, past, way)
 
     def _compare(self, found: usage.Usage, job: Job, way: Way, past: known_cells.Past) -> tuple[set[Cell], set[Cell]]:

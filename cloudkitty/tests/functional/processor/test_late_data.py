@@ -380,6 +380,26 @@ def test_dropped_adjustment_is_not_noted_again(start, database):
     assert cloud.failures() == []
 
 
+def test_nothing_is_noted_of_a_scope_that_was_reset_meanwhile(start, database):
+    cloud = start(closed_until=1)
+    cloud.source.fail(*CPU, JUNE, permanent=True)
+    cloud.run()
+    cloud.source.troubles.clear()
+
+    def set_back(batch):
+        if batch.begin == JUNE:
+            cloud.source.before = lambda batch: None
+            reset.reset(database, cloud.storage, [cloud.state('a').scope], samples.instant(JUNE - HOUR), HOUR)
+
+    cloud.source.before = set_back
+    cloud.run(1)
+    assert pending(database) == []
+    assert cloud.failures() == []
+    cloud.run()
+    assert cloud.clock_of('a') == 1
+    assert cloud.bill('a') == 10
+
+
 def test_what_the_source_takes_back_waits_no_more(start, database):
     cloud = start(closed_until=1)
     cloud.run()
