@@ -186,10 +186,20 @@ def _to_adjustment(row: Row, scope_id: str) -> adjustment.Adjustment:
     )
 
 
-def lock_pending(session: orm.Session, ids: Iterable[int]) -> set[int]:
-    """Lock those of *ids* that are pending, and return them; the session has locked their guards."""
-    query = sqlalchemy.select(Row.id).where(Row.id.in_(sorted(ids)), Row.status == Status.PENDING.value)
-    return set(session.scalars(query.order_by(Row.id).with_for_update()))
+def lock_pending(session: orm.Session, items: Iterable[adjustment.Adjustment]) -> set[int]:
+    """Lock those of *items* that are pending as they were read, and return their ids.
+
+    The session has locked their guards. What the processor brought up to date since says something else.
+    """
+    known = {item.id: item for item in items if item.id is not None}
+    query = sqlalchemy.select(Row).where(Row.id.in_(sorted(known)), Row.status == Status.PENDING.value)
+    result = set()
+    for row in session.scalars(query.order_by(Row.id).with_for_update()):
+        item = known[row.id]
+        cells = adjustment.decode(row.body, item.scope_id, row.begin, row.end)
+        if adjustment.encode(cells) == adjustment.encode(item.cells):
+            result.add(row.id)
+    return result
 
 
 def decide(session: orm.Session, ids: Iterable[int], status: Status, who: str | None, now: int) -> None:
@@ -208,7 +218,7 @@ def drop(database: engine.Database, ids: Collection[int], who: str | None, now: 
     def run(session: orm.Session) -> set[int]:
         guards = scopes.guard_ids(session, {item.scope_id for item in found})
         scopes.lock(session, guards.values())
-        pending = lock_pending(session, [item.id for item in found if item.id is not None])
+        pending = lock_pending(session, found)
         dropped = [item for item in found if item.id in pending]
         for item in dropped:
             _leave(session, guards, item)

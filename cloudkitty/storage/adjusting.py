@@ -100,7 +100,7 @@ def _apply_one(
                 cause='%s %d: %s' % (CAUSE, item.id or 0, '; '.join(causes)),
                 who=who,
                 now=now,
-                adjustments={item.scope_id: item.id or 0},
+                adjustments={item.scope_id: item},
             )
         )
         if result.committed:

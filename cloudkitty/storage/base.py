@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from sqlalchemy import orm
 
+from cloudkitty import adjustment
 from cloudkitty import coverage
 from cloudkitty import dataframe
 from cloudkitty import reprocessing
@@ -62,8 +63,8 @@ class Commit:
     :ivar replace: the cells may hold collected points already, which go to the history with *cause* and *who*.
     :ivar steps: by scope id, how far a task of reprocessing gets with it; a scope whose task is no longer as it was
         when that was planned is dropped from the commit. What is replaced has to be whole periods then.
-    :ivar adjustments: by scope id, the adjustment that is applied; a scope of which it is no longer pending is dropped
-        from the commit.
+    :ivar adjustments: by scope id, the adjustment that is applied; a scope of which it is no longer pending, or says
+        something else by now, is dropped from the commit.
     :ivar now: the present, in epoch seconds; None for that of the host.
     """
 
@@ -78,7 +79,7 @@ class Commit:
     who: str | None = None
     now: int | None = None
     steps: Mapping[str, reprocessing.Progress] = dataclasses.field(default_factory=dict)
-    adjustments: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    adjustments: Mapping[str, adjustment.Adjustment] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,7 +50,7 @@ def lock(session: orm.Session, commit: base.Commit) -> Taken:
         guards = {scope_id: id_ for scope_id, id_ in guards.items() if commit.steps[scope_id].task_id in unchanged}
     if commit.adjustments:
         pending = adjustments.lock_pending(session, commit.adjustments.values())
-        guards = {scope_id: id_ for scope_id, id_ in guards.items() if commit.adjustments[scope_id] in pending}
+        guards = {scope_id: id_ for scope_id, id_ in guards.items() if commit.adjustments[scope_id].id in pending}
     asked = frozenset(change.state.scope.id for change in commit.changes)
     return Taken(guards, epochs, base.CommitResult(frozenset(guards), asked - frozenset(guards)))
 
@@ -82,7 +82,7 @@ def finish(session: orm.Session, commit: base.Commit, guards: Mapping[str, int])
     if commit.steps:
         reprocessings.advance(session, [commit.steps[scope_id] for scope_id in sorted(guards)])
     if commit.adjustments:
-        applied = [commit.adjustments[scope_id] for scope_id in guards]
+        applied = [commit.adjustments[scope_id].id or 0 for scope_id in guards]
         now = int(time.time()) if commit.now is None else commit.now
         adjustments.decide(session, applied, adjustment.Status.APPLIED, commit.who, now)
     scopes.set_clocks(

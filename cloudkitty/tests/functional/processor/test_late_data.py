@@ -400,6 +400,22 @@ def test_nothing_is_noted_of_a_scope_that_was_reset_meanwhile(start, database):
     assert cloud.bill('a') == 10
 
 
+def test_what_was_brought_up_to_date_meanwhile_is_not_decided(start, database):
+    cloud = start(closed_until=1)
+    cloud.run()
+    cloud.source.quantities[(*CPU, JUNE)] = 5
+    cloud.run(1)
+    (before,) = pending(database)
+    cloud.source.quantities[(*CPU, JUNE)] = 6
+    cloud.run(7)
+    (after,) = pending(database)
+    assert before.id == after.id
+
+    with database.writer() as session:
+        assert adjustments.lock_pending(session, [before]) == set()
+        assert adjustments.lock_pending(session, [after]) == {after.id}
+
+
 def test_what_the_source_takes_back_waits_no_more(start, database):
     cloud = start(closed_until=1)
     cloud.run()
