@@ -33,6 +33,8 @@ Status = coverage.Status
 
 #: Seconds until a cell that waits for a decision is collected again.
 WAIT = 6 * 3600
+#: How the troubles of such cells begin.
+WAITS = 'An adjustment waits'
 #: Causes of adjustments.
 CLOSED = 'the period is closed'
 FEWER = 'the source has fewer points than before'
@@ -154,9 +156,7 @@ class Closed:
                 verdict.failures.pop(cell, None)
                 if past.status(cell) in _OPEN:
                     # It is no trouble of the source's, so it is never lost.
-                    failures.append(
-                        coverage.Failure(*cell, now, 0, now + WAIT, 'An adjustment waits: %s.' % item.cause)
-                    )
+                    failures.append(coverage.Failure(*cell, now, 0, now + WAIT, '%s: %s.' % (WAITS, item.cause)))
         fresh = adjustments.note(
             self._database,
             [

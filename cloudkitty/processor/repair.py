@@ -20,6 +20,7 @@ from cloudkitty import scope
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
+from cloudkitty.processor import closing
 from cloudkitty.processor import figures
 from cloudkitty.processor import known_cells
 from cloudkitty.processor import mend
@@ -238,7 +239,7 @@ class Repair:
                 unrated.add(cell)
             elif status not in mend.FAILING:
                 unwanted.add(cell)  # somebody moved the clock past it: it is not to be rated
-            elif failure.since + self._window < now:
+            elif failure.since + self._window < now and not failure.error.startswith(closing.WAITS):
                 lost.add(cell)
             elif cell[1] not in types:
                 strange.append(failure)  # metrics.yml has no such metric now; it is lost when its time has come

@@ -154,11 +154,11 @@ class Worker(loop.Loop):
                     'Look at the fetcher, and at what its user may see.',
                     sum(state.active for state in states),
                 )
+            own = [state for state in states if self._fits(state.scope.id)]
             if not self._is_started:
-                fitting_states = [state for state in states if self._fits(state.scope.id)]
-                self._mender.follow_length(fitting_states)
-                self._mender.take_up(fitting_states, period.to_epoch(self._clock()))
+                self._mender.follow_length(own)
                 self._is_started = True
+            self._mender.take_up(own, period.to_epoch(self._clock()))
             known = {state.scope.id for state in states}
             self._say_odd(
                 [scope_id for scope_id in fitting if scope_id not in known],

@@ -2,6 +2,7 @@
 """Adjustments and what is stored: what one would change, and applying it."""
 
 from collections.abc import Collection
+from collections.abc import Sequence
 import dataclasses
 
 from cloudkitty import adjustment
@@ -23,10 +24,10 @@ _OPEN = frozenset({coverage.Status.PROVISIONAL, coverage.Status.UNRATED})
 
 
 class Outdated(errors.Conflict):
-    def __init__(self, item: adjustment.Adjustment) -> None:
+    def __init__(self, items: Sequence[adjustment.Adjustment]) -> None:
         super().__init__(
-            'adjustment_ids: what adjustment %d would replace is not what it was when that was noted; drop it, or wait '
-            'for it to be noted anew.' % (item.id or 0)
+            'adjustment_ids: what adjustment %s would replace is not what it was when that was noted; drop it, or wait '
+            'for it to be noted anew.' % ', '.join(str(item.id) for item in items[:20])
         )
 
 
@@ -58,10 +59,13 @@ def apply(
 
     What they replace goes to the history, with *who* and the cause.
 
-    :raises Outdated: the period was changed since.
+    :raises Outdated: a period was changed since; unless that happens meanwhile, none is applied then.
     """
     applied = set()
     _, found = adjustments.find(database, ids=ids, statuses=[adjustment.Status.PENDING])
+    outdated = [item for item in found if _is_outdated(database, storage, item)]
+    if outdated:
+        raise Outdated(outdated)
     for item in found:
         if _apply_one(database, storage, item, who, now):
             applied.add(item.id or 0)
@@ -74,12 +78,8 @@ def _apply_one(
     # Others change the scope meanwhile; what they do is looked at again.
     for _ in range(3):
         states = scopes.list_states(database, ids=[item.scope_id])
-        # What was reset is rated anew, and has no coverage until then.
-        if not states or not ledger.list_runs(database, [item.scope_id], item.begin, item.end):
-            raise Outdated(item)
-        for name, cell in item.cells.items():
-            if series.digest(stored(storage, item.scope_id, name, item.begin)) != cell.digest:
-                raise Outdated(item)
+        if not states or _is_outdated(database, storage, item):
+            raise Outdated([item])
         length = item.end - item.begin
         causes = sorted({cell.cause for cell in item.cells.values()})
         result = storage.commit(
@@ -110,3 +110,12 @@ def _apply_one(
             return False
         item = dataclasses.replace(still[0])
     raise errors.Conflict('adjustment_ids: scope %s is being changed; try again.' % item.scope_id)
+
+
+def _is_outdated(database: engine.Database, storage: base.BaseStorage, item: adjustment.Adjustment) -> bool:
+    """Return whether what is stored is not what *item* was to replace."""
+    # What was reset is rated anew, and has no coverage until then.
+    return not ledger.list_runs(database, [item.scope_id], item.begin, item.end) or any(
+        series.digest(stored(storage, item.scope_id, name, item.begin)) != cell.digest
+        for name, cell in item.cells.items()
+    )

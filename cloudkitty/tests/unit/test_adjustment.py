@@ -44,6 +44,7 @@ def columns(draw):
     )
 
 
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.too_slow])
 @hypothesis.given(
     strategies.lists(columns(), max_size=3, unique_by=lambda item: item.series.fingerprint),
     strategies.sampled_from(coverage.Status),

@@ -574,3 +574,26 @@ def test_points_of_longer_periods_are_not_taken_for_missing(start, database):
     assert early.columns
     look = settler.look(early, {'a': cloud.state('a')}, {'a': JUNE + HOUR + half}, 0)
     assert (look.runs, look.failures) == ([], [])
+
+
+def test_cell_that_waits_for_a_decision_is_never_lost_though_nobody_asks_for_months(start, database):
+    cloud = start(closed_until=1)
+    cloud.run()
+    cloud.source.quantities[(*CPU, JUNE)] = 5
+    cloud.run(1)
+    cloud.clock.advance(90 * 24 * HOUR)
+    cloud.source.fail(*CPU)
+    cloud.run()
+    assert cloud.statuses(*CPU)[0] == 'provisional'
+    assert len(pending(database)) == 1
+
+
+def test_periods_that_a_reset_skips_do_not_stay_provisional(start, database):
+    cloud = start()
+    cloud.source.backlog = deep(cloud, is_deep=False)
+    cloud.run(4)
+    reset.reset(database, cloud.storage, [cloud.state('a').scope], samples.instant(JUNE + 40 * HOUR), HOUR)
+    cloud.source.backlog = None
+    cloud.run(42)
+    cloud.run(1)
+    assert 'provisional' not in cloud.statuses(*CPU)
