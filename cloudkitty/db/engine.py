@@ -4,6 +4,7 @@
 from collections.abc import Callable
 from collections.abc import Iterator
 import contextlib
+import inspect
 import random
 import re
 import sqlite3
@@ -51,7 +52,7 @@ def normalise_url(connection: str) -> str:
     elif url.drivername in ('postgresql', 'postgres'):
         url = url.set(drivername='postgresql+psycopg2')
     try:
-        url.get_dialect().import_dbapi()
+        driver = url.get_dialect().import_dbapi()
     except (sqlalchemy.exc.NoSuchModuleError, ImportError) as error:
         raise errors.ConfigurationError(
             '[database] connection: there is no driver %s here; expected mysql+pymysql, postgresql or sqlite.'
@@ -59,7 +60,21 @@ def normalise_url(connection: str) -> str:
         ) from error
     if url.get_backend_name() == 'mysql' and 'charset' not in url.query:
         url = url.update_query_dict({'charset': 'utf8mb4'})
+    if url.drivername == 'mysql+pymysql':
+        _refuse_parameters(url, driver)
     return url.render_as_string(hide_password=False)
+
+
+def _refuse_parameters(url: sqlalchemy.URL, driver: Any) -> None:
+    """Refuse what PyMySQL does not take: it would say so by a TypeError, at the first connection."""
+    try:
+        made: Any = url.get_dialect()
+        _, given = made(dbapi=driver).create_connect_args(url)
+    except ValueError as error:
+        raise errors.ConfigurationError('[database] connection: %s.' % error) from error
+    unknown = sorted(set(given) - set(inspect.signature(driver.connections.Connection.__init__).parameters))
+    if unknown:
+        raise errors.ConfigurationError('[database] connection: PyMySQL has no parameter %s.' % unknown[0][:100])
 
 
 class Database:

@@ -93,9 +93,24 @@ def test_old_urls_get_the_drivers_we_speak(given, driver):
     assert url.password == 'p'
 
 
-def test_bad_url_names_the_option():
-    with pytest.raises(errors.ConfigurationError, match=r'\[database\] connection'):
-        engine.normalise_url('nonsense')
+@pytest.mark.parametrize(
+    ('url', 'word'),
+    [
+        ('nonsense', 'URL'),
+        ('mysql://root@host/name?nonsense=1', 'nonsense'),
+        ('mysql://root@host/name?connect_timeout=soon', 'soon'),
+    ],
+)
+def test_bad_url_names_the_option(url, word):
+    with pytest.raises(errors.ConfigurationError, match=r'\[database\] connection.*%s' % word):
+        engine.normalise_url(url)
+
+
+@pytest.mark.parametrize(
+    'query', ['', '?charset=utf8', '?connect_timeout=3&read_timeout=3', '?unix_socket=/s', '?ssl_ca=/c']
+)
+def test_parameters_of_the_driver_may_be_given(query):
+    assert engine.normalise_url('mysql://root@host/name' + query).startswith('mysql+pymysql://root@host/name?')
 
 
 def test_snapshot_sees_one_moment_and_others_see_what_is_new(empty_database):
