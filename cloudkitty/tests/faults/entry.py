@@ -20,9 +20,14 @@ else:
 
 import datetime
 import functools
+import gc
 import random
+import signal
 import time
+import traceback
 from types import SimpleNamespace
+
+import greenlet
 
 from cloudkitty import period
 from cloudkitty.tests.faults import bugs
@@ -98,7 +103,15 @@ def _hurry(run_pass, speed):
     return run
 
 
+def show_threads(*arguments):
+    """Write where every green thread is to the log: what is stuck can be asked by SIGUSR2."""
+    for thread in [item for item in gc.get_objects() if isinstance(item, greenlet.greenlet) and item.gr_frame]:
+        sys.stderr.write('---- %s\n%s' % (thread, ''.join(traceback.format_stack(thread.gr_frame))))
+    sys.stderr.flush()
+
+
 def main():
+    signal.signal(signal.SIGUSR2, show_threads)
     set_clock(clocks.Clock(PATH, int(HOST)))
     bugs.plant(os.environ.get('CLOUDKITTY_LAB_BUG'), KIND)
     sys.argv = ['cloudkitty-%s' % KIND, *sys.argv[4:]]
