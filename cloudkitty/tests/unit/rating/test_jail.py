@@ -51,7 +51,7 @@ def is_running(pid):
     try:
         with open('/proc/%d/stat' % pid) as file:
             return file.read().rpartition(')')[2].split()[0] != 'Z'
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
