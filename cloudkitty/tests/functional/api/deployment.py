@@ -196,12 +196,17 @@ class Api:
         shutil.rmtree(self.directory)
 
 
+#: Characters that no token of a real Keystone is shorter than.
+SHORT = 100
+
+
 def _mark_tokens(application):
-    """Return *application*, which is given tokens that can be told from other words."""
+    """Return *application*, which is given tokens that can be told from other words; those of a real Keystone can."""
 
     def call(environ, start_response):
-        if 'HTTP_X_AUTH_TOKEN' in environ:
-            environ = {**environ, 'HTTP_X_AUTH_TOKEN': _PREFIX + environ['HTTP_X_AUTH_TOKEN']}
+        token = environ.get('HTTP_X_AUTH_TOKEN')
+        if token is not None and len(token) < SHORT:
+            environ = {**environ, 'HTTP_X_AUTH_TOKEN': _PREFIX + token}
         return application(environ, start_response)
 
     return call
