@@ -5,6 +5,7 @@ import bisect
 from collections.abc import Iterable
 
 from cloudkitty import coverage
+from cloudkitty import usage
 
 #: (scope id, metric type, begin of the period)
 Cell = tuple[str, str, int]
@@ -44,9 +45,15 @@ class Past:
                 votes[run.rule_set] = votes.get(run.rule_set, 0) + 1
         return max(votes, key=lambda digest: votes[digest], default=own.rule_set if own else None)
 
-    def types(self) -> list[str]:
-        return sorted({name for by_metric in self._runs.values() for name in by_metric})
-
 
 def _begin_of(run: coverage.Run) -> int:
     return run.begin
+
+
+def troubled_cells(troubles: Iterable[usage.Trouble], length: int) -> dict[Cell, usage.Trouble]:
+    """Return the trouble of each cell that has one; of several the last."""
+    return {
+        (trouble.scope_id, trouble.metric, begin): trouble
+        for trouble in troubles
+        for begin in range(trouble.begin, trouble.end, length)
+    }

@@ -90,13 +90,13 @@ class _Mended:
     def judge(self, sees_whole_frames: bool, patience: pipeline.Patience, now: int) -> verdicts.Verdict:
         """Return what becomes of the cells."""
         filled = pipeline.filled_cells(self.rated)
-        troubles = pipeline.troubled_cells(self.rated.troubles, self.batch.length)
+        troubles = known_cells.troubled_cells(self.rated.troubles, self.batch.length)
         verdict = verdicts.Verdict()
         for scope_id in self.batch.scope_ids:
             for begin in self.batch.begins:
                 before = self.past.at(scope_id, begin)
                 targets = [(scope_id, name, begin) for name in self.job.metrics]
-                errors = {cell: error for cell in targets if (error := self._fails_again(cell, before, troubles))}
+                errors = {cell: error for cell in targets if (error := self._fails_again(cell, troubles))}
                 if sees_whole_frames:
                     cells, errors = self._whole_period(before, targets, errors, filled, troubles)
                 else:
@@ -107,9 +107,7 @@ class _Mended:
                     verdict.failures[cell] = patience.fail(cell, error, self.known.get(cell), now)
         return verdict
 
-    def _fails_again(
-        self, cell: Cell, before: Mapping[str, coverage.Run], troubles: Mapping[Cell, usage.Trouble]
-    ) -> str | None:
+    def _fails_again(self, cell: Cell, troubles: Mapping[Cell, usage.Trouble]) -> str | None:
         """Return why *cell* stays what it was; None if it does not."""
         trouble = troubles.get(cell)
         if trouble is not None and trouble.status is coverage.Status.FAILED:

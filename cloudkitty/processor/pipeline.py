@@ -152,15 +152,6 @@ def filled_cells(rated: usage.Rated) -> set[Cell]:
     return filled
 
 
-def troubled_cells(troubles: Iterable[usage.Trouble], length: int) -> dict[Cell, usage.Trouble]:
-    """Return the trouble of each cell that has one; of several the last."""
-    return {
-        (trouble.scope_id, trouble.metric, begin): trouble
-        for trouble in troubles
-        for begin in range(trouble.begin, trouble.end, length)
-    }
-
-
 def to_run(cell: Cell, length: int, status: coverage.Status, is_filled: bool, rated: usage.Rated) -> coverage.Run:
     """Return the run of one *cell* that *rated* gave *status*."""
     scope_id, name, begin = cell
@@ -188,7 +179,7 @@ def coverage_of(
     odd = {(trouble.scope_id, trouble.metric) for trouble in rated.troubles}
     odd.update((scope_id, name) for scope_id, name, _ in rated.skipped)
     altered = {scope_id for scope_id, _ in rated.altered}
-    troubles = troubled_cells(rated.troubles, length)
+    troubles = known_cells.troubled_cells(rated.troubles, length)
     known = dict.fromkeys(types)
     added: dict[str, dict[str, None]] = {}
     for scope_id, name in sorted(filled):
@@ -242,7 +233,7 @@ def failures_of(
     open_ended = (coverage.Status.FAILED, coverage.Status.PROVISIONAL, coverage.Status.UNRATED)
     return [
         patience.fail(cell, trouble.error, known.get(cell), now)
-        for cell, trouble in troubled_cells(troubles, length).items()
+        for cell, trouble in known_cells.troubled_cells(troubles, length).items()
         if trouble.status in open_ended
     ]
 

@@ -201,7 +201,7 @@ class Line:
         since = task.trouble.since if task.trouble is not None else now
         is_waited_for = now < since + self._patience.hold
         for cell, trouble in sorted(
-            pipeline.troubled_cells(mine, self._length).items(), key=lambda item: (item[0][2], item[0][1])
+            known_cells.troubled_cells(mine, self._length).items(), key=lambda item: (item[0][2], item[0][1])
         ):
             may_pass = trouble.status is Status.PROVISIONAL or pipeline.is_transient(trouble)
             if may_pass and is_waited_for:
@@ -244,7 +244,7 @@ class Line:
         self, rated: usage.Rated, past: known_cells.Past, steps: Mapping[str, _Step], whole: Collection[int]
     ) -> None:
         """Have prices stay where there are none in their place."""
-        for cell, trouble in pipeline.troubled_cells(rated.troubles, self._length).items():
+        for cell, trouble in known_cells.troubled_cells(rated.troubles, self._length).items():
             before = past.at(cell[0], cell[2])
             names = {*before, *self._types, cell[1]} if cell[2] in whole else {cell[1]}
             if any(name in before and before[name].status in _PRICED for name in names):
@@ -328,7 +328,7 @@ class Line:
         become empty. Otherwise it is what was stored, and what modules add to it.
         """
         filled = pipeline.filled_cells(rated)
-        troubles = pipeline.troubled_cells([*found.troubles, *rated.troubles], self._length)
+        troubles = known_cells.troubled_cells([*found.troubles, *rated.troubles], self._length)
         added: dict[tuple[str, int], set[str]] = {}
         for scope_id, name, begin in filled | _cells(found.columns):
             added.setdefault((scope_id, begin), set()).add(name)
@@ -369,7 +369,7 @@ class Line:
             )
         }
         result = []
-        for cell, trouble in pipeline.troubled_cells(rated.troubles, self._length).items():
+        for cell, trouble in known_cells.troubled_cells(rated.troubles, self._length).items():
             if cell in open_ended:
                 result.append(self._patience.fail(cell, trouble.error, known.get(cell), now))
                 open_ended.discard(cell)

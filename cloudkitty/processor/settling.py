@@ -131,7 +131,7 @@ class Settler:
         given = contents.of(found.columns)
         troubles = ledger.list_failures(self._database, scope_ids=owners, begin=batch.begin, end=batch.end)
         left = {(failure.scope_id, failure.metric, failure.begin) for failure in troubles}
-        silent = _troubled(found.troubles, self._length)
+        silent = known_cells.troubled_cells(found.troubles, self._length)
         for scope_id, begin in doubtful:
             before = self._memory.get(scope_id, states[scope_id].epoch).get(begin)
             for name, run in past.at(scope_id, begin).items():
@@ -320,14 +320,6 @@ def split(found: usage.Usage, begin: int) -> tuple[usage.Usage, usage.Usage]:
             troubles=after,
         ),
     )
-
-
-def _troubled(troubles: Iterable[usage.Trouble], length: int) -> set[Cell]:
-    return {
-        (trouble.scope_id, trouble.metric, begin)
-        for trouble in troubles
-        for begin in range(trouble.begin, trouble.end, length)
-    }
 
 
 def _cut(run: coverage.Run, begin: int, end: int, status: Status) -> coverage.Run:

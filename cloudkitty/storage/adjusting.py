@@ -3,7 +3,6 @@
 
 from collections.abc import Collection
 from collections.abc import Sequence
-import dataclasses
 
 from cloudkitty import adjustment
 from cloudkitty import coverage
@@ -108,7 +107,7 @@ def _apply_one(
         _, still = adjustments.find(database, ids=[item.id or 0], statuses=[adjustment.Status.PENDING])
         if not still:
             return False
-        item = dataclasses.replace(still[0])
+        item = still[0]
     raise errors.Conflict('adjustment_ids: scope %s is being changed; try again.' % item.scope_id)
 
 

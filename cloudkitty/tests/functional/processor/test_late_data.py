@@ -57,6 +57,13 @@ def more(name, hour, quantity, scope_id='a', resource='s'):
     return series.Columns(of, HOUR, (JUNE + hour * HOUR,), (Decimal(quantity),))
 
 
+def run_late(cloud):
+    """Rate the first hour, and the second when the source gives more for the first than it gave before."""
+    cloud.run()
+    cloud.source.quantities[(*CPU, JUNE)] = 5
+    cloud.run(1)
+
+
 def deep(cloud, is_deep=True):
     return usage.Backlog(period.to_epoch(cloud.clock()) - 86400, is_deep, 'much is waiting')
 
@@ -346,9 +353,7 @@ def test_cell_of_a_closed_period_that_turns_out_to_be_empty_is_settled(start, da
 
 def test_adjustment_is_applied_once(start, database):
     cloud = start(closed_until=1)
-    cloud.run()
-    cloud.source.quantities[(*CPU, JUNE)] = 5
-    cloud.run(1)
+    run_late(cloud)
     (found,) = pending(database)
     assert adjusting.apply(database, cloud.storage, [found.id], 'me', 7) == {found.id}
     assert adjusting.apply(database, cloud.storage, [found.id], 'me', 8) == set()
@@ -364,9 +369,7 @@ def test_adjustment_is_applied_once(start, database):
 
 def test_dropped_adjustment_is_not_noted_again(start, database):
     cloud = start(closed_until=1)
-    cloud.run()
-    cloud.source.quantities[(*CPU, JUNE)] = 5
-    cloud.run(1)
+    run_late(cloud)
     (found,) = pending(database)
     assert adjustments.drop(database, [found.id], 'me', 7) == {found.id}
     assert cloud.statuses(*CPU) == ['rated', 'rated']
@@ -402,9 +405,7 @@ def test_nothing_is_noted_of_a_scope_that_was_reset_meanwhile(start, database):
 
 def test_what_was_brought_up_to_date_meanwhile_is_not_decided(start, database):
     cloud = start(closed_until=1)
-    cloud.run()
-    cloud.source.quantities[(*CPU, JUNE)] = 5
-    cloud.run(1)
+    run_late(cloud)
     (before,) = pending(database)
     cloud.source.quantities[(*CPU, JUNE)] = 6
     cloud.run(7)
@@ -463,9 +464,7 @@ def test_part_of_a_dropped_adjustment_is_not_noted_again(start, database):
 
 def test_adjustment_of_what_changed_meanwhile_is_refused(start, database):
     cloud = start(closed_until=1)
-    cloud.run()
-    cloud.source.quantities[(*CPU, JUNE)] = 5
-    cloud.run(1)
+    run_late(cloud)
     (found,) = pending(database)
     reset.reset(database, cloud.storage, [cloud.state('a').scope], samples.instant(JUNE - HOUR), HOUR)
     with pytest.raises(errors.Conflict):
@@ -578,9 +577,7 @@ def test_points_of_longer_periods_are_not_taken_for_missing(start, database):
 
 def test_cell_that_waits_for_a_decision_is_never_lost_though_nobody_asks_for_months(start, database):
     cloud = start(closed_until=1)
-    cloud.run()
-    cloud.source.quantities[(*CPU, JUNE)] = 5
-    cloud.run(1)
+    run_late(cloud)
     cloud.clock.advance(90 * 24 * HOUR)
     cloud.source.fail(*CPU)
     cloud.run()
