@@ -32,6 +32,7 @@ def make_parser():
     parser.add_argument('--speed', type=float, default=1800, help='seconds of the laboratory in one of the machine')
     parser.add_argument('--gap', type=float, default=0.5, help='seconds between two faults on average')
     parser.add_argument('--minutes', type=float, default=600, help='after which nothing strikes any more')
+    parser.add_argument('--spell', type=float, default=0, help='seconds of faults, then a lull until all is whole')
     parser.add_argument('--slow', type=float, default=0.2, help='share of the commits that take long')
     parser.add_argument('--split', action='store_true', help='hosts that do not know of each other')
     parser.add_argument('--bug', choices=sorted(bugs.BUGS), help='plant a bug')
@@ -55,6 +56,7 @@ def main():
         speed=arguments.speed,
         gap=arguments.gap,
         minutes=arguments.minutes,
+        spell=arguments.spell,
         slow=arguments.slow,
         is_split=arguments.split,
         bug=arguments.bug,
@@ -105,6 +107,8 @@ def show(report):
         longest = found['longest recovery, seconds'].get(kind)
         print('%-26s %8d  %s' % (kind, count, '' if longest is None else '%.1f s' % longest))
     print('Clients: %s' % ', '.join('%s: %d' % pair for pair in found['clients'].items()))
+    if report.lulls:
+        print('Whole after each of %d spells: %s' % (len(report.lulls), found['whole after a spell, seconds']))
     print('Whole %s s after the last fault.' % found['whole after the last fault, seconds'])
     for problem in report.problems[:20]:
         print('Problem: %s' % problem)

@@ -135,6 +135,7 @@ class Crowd:
         self._pause = pause
         self._weights = {**WEIGHTS, **(weights or {})}
         self._stopping = threading.Event()
+        self._held = threading.Event()
         self._threads = []
         self._numbers = 0
         self._lock = threading.Lock()
@@ -157,9 +158,18 @@ class Crowd:
         for thread in self._threads:
             thread.join()
 
+    def hold(self):
+        """Let them begin nothing new until `go_on`."""
+        self._held.set()
+
+    def go_on(self):
+        self._held.clear()
+
     def _run(self, number, names):
         dice = random.Random('client %d %d' % (self._seed, number))
         while not self._stopping.wait(dice.uniform(0, 2 * self._pause)):
+            if self._held.is_set():
+                continue
             name = dice.choices(names, [self._weights[item] for item in names])[0]
             try:
                 status = getattr(self, '_' + name)(dice)

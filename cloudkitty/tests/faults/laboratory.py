@@ -10,6 +10,7 @@ import json
 import pathlib
 import random
 import shutil
+import statistics
 import threading
 import time
 
@@ -43,6 +44,7 @@ class Settings:
     :ivar speed: seconds of the laboratory in one of the machine.
     :ivar gap: seconds of the machine between two strikes, on average.
     :ivar minutes: after which nothing strikes any more, however often it has.
+    :ivar spell: seconds of strikes, after which all faults end and the fleet is waited for; 0: they go on and on.
     :ivar patience: seconds of the machine after the last fault in which everything has to be whole.
     :ivar pause, weights: of the clients.
     :ivar slow: share of the commits that take long.
@@ -57,6 +59,7 @@ class Settings:
     speed: float = 1800
     gap: float = 0.5
     minutes: float = 600
+    spell: float = 0
     patience: float = 60
     clients: bool = True
     pause: float = 0.4
@@ -72,6 +75,7 @@ class Report:
     """What came of a run.
 
     :ivar recoveries: {kind: seconds of the machine from the end of a fault until all that was due then was rated}.
+    :ivar lulls: seconds from the end of the last fault of a spell until everything was whole, of each spell.
     :ivar history: {scope id: lines that tell what happened to it}.
     """
 
@@ -79,6 +83,7 @@ class Report:
     struck: dict
     differences: list
     recoveries: dict
+    lulls: list
     hours: int
     seconds: float
     points: int
@@ -106,6 +111,13 @@ class Report:
             'stuck': self.count('stuck'),
             'other differences': self.count('coverage', 'clock', 'rules'),
             'whole after the last fault, seconds': self.whole_after and round(self.whole_after, 1),
+            'spells': len(self.lulls),
+            'whole after a spell, seconds': {
+                'median': round(statistics.median(self.lulls), 1),
+                'longest': round(max(self.lulls), 1),
+            }
+            if self.lulls
+            else None,
             'longest recovery, seconds': {
                 kind: round(max(found), 1) for kind, found in sorted(self.recoveries.items()) if found
             },
@@ -185,6 +197,8 @@ class Laboratory:
         self._began = time.monotonic()
         self.shares = {}
         self.struck = collections.Counter()
+        self.lulls = []
+        self.problems = []
         self.server = servers.KINDS[settings.database](self._make_directory('database'))
         self.coordination = coordination.Redis(self._make_directory('redis'))
         self.broker = rabbitmq.Node(self._make_directory('rabbitmq')) if 'broker' in settings.counts else None
@@ -271,6 +285,7 @@ class Laboratory:
         ends, numbers, taken, coming = [], itertools.count(), set(), []
         deadline = time.monotonic() + 60 * self.settings.minutes
         following = time.monotonic()
+        spell_ends = following + self.settings.spell if self.settings.spell else float('inf')
         while True:
             now = time.monotonic()
             while ends and ends[0][0] <= now:
@@ -291,17 +306,48 @@ class Laboratory:
                 left = {}
             if not left and not ends and not coming:
                 return
-            if left and now >= following:
+            if now > spell_ends:
+                if not ends and not coming:
+                    self._rest()
+                    spell_ends = time.monotonic() + self.settings.spell
+            elif left and now >= following:
                 following = now + dice.uniform(0, 2 * self.settings.gap)
                 free = [kind for kind in sorted(left) if strikes.ALONE.get(kind) not in taken]
                 if free:
                     # What is farthest behind comes most.
                     kind = dice.choices(free, [left[item] for item in free])[0]
                     self._strike(kind, dice, ends, numbers, taken)
-            for host in self.fleet.hosts:
-                if host.ensure():
-                    self.note('host %d had ended' % host.number)
+            self._keep_hosts()
             time.sleep(0.02)
+
+    def _keep_hosts(self):
+        for host in self.fleet.hosts:
+            if host.ensure():
+                self.note('host %d had ended' % host.number)
+
+    def _rest(self):
+        """Let nothing strike and no client ask until everything is whole."""
+        self.crowd.hold()
+        self.note('a lull')
+        began = time.monotonic()
+        if not self._wait_until_whole(self.due()):
+            self.problems.append('not whole %d s after the faults of a spell' % (time.monotonic() - began))
+        elif time.monotonic() - began > self.settings.patience:
+            self.problems.append('whole only %d s after the faults of a spell' % (time.monotonic() - began))
+        self.lulls.append(time.monotonic() - began)
+        self.note('the lull is over')
+        self.crowd.go_on()
+
+    def _wait_until_whole(self, end):
+        """Wait until all that is due before *end* is done, all that was asked for too; return whether it is."""
+        deadline = time.monotonic() + 3 * self.settings.patience
+        while time.monotonic() < deadline:
+            self.watch.look()
+            if self.watch.clock >= end and self.watch.open == 0 and not self._has_tasks():
+                return True
+            self._keep_hosts()
+            time.sleep(0.1)
+        return False
 
     def _strike(self, kind, dice, ends, numbers, taken):
         found = strikes.KINDS[kind](self, dice)
@@ -324,13 +370,7 @@ class Laboratory:
         self.crowd.stop()
         self.note('no more faults, no more clients')
         began, end = time.monotonic(), self.due()
-        whole = None
-        while time.monotonic() < began + 3 * self.settings.patience:
-            self.watch.look()
-            if self.watch.clock >= end and self.watch.open == 0 and not self._has_tasks():
-                whole = time.monotonic() - began
-                break
-            time.sleep(0.1)
+        whole = time.monotonic() - began if self._wait_until_whole(end) else None
         self._target = end
         for host in self.fleet.hosts:
             host.process.stop()
@@ -354,6 +394,7 @@ class Laboratory:
             self.struck,
             differences,
             self.watch.recoveries,
+            self.lulls,
             (self._target - worlds.BEGIN) // HOUR,
             time.monotonic() - self._began,
             sum(row[8] for row in found['days']),
@@ -378,7 +419,7 @@ class Laboratory:
 
     def _list_problems(self):
         """Return what is wrong though every amount is right."""
-        result = self.crowd.problems + ['never recovered after %s' % kind for kind in self.watch.left()]
+        result = self.problems + self.crowd.problems + ['never recovered after %s' % kind for kind in self.watch.left()]
         deadlocks = self.server.count_deadlocks()
         if deadlocks and 'locks' not in self.settings.counts:
             result.append('%d deadlocks, though nobody provoked any' % deadlocks)
