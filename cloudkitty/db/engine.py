@@ -7,6 +7,7 @@ import contextlib
 import inspect
 import random
 import re
+import socket
 import sqlite3
 import time
 from typing import Any
@@ -33,6 +34,13 @@ AWAY = (db_exc.DBConnectionError, sqlalchemy.exc.OperationalError, sqlalchemy.ex
 #: Error numbers and texts of lock time-outs and serialisation failures that oslo.db leaves as they are.
 _REPEATABLE_TEXTS = ('database is locked', 'lock wait timeout', 'could not serialize', 'record has changed since')
 _NO_TABLE = re.compile(r"no such table|Table '.*' doesn't exist|relation \".*\" does not exist")
+
+#: Seconds after which a server that says nothing, though its host is asked, is given up, and after which the server
+#: gives up a transaction in which it is told nothing: a cable that was pulled tells neither of them, and the locks of a
+#: host that is gone would be kept for hours.
+SILENCE = 60
+#: An error number of MySQL: it has no such variable.
+_UNKNOWN_VARIABLE = 1193
 
 Result = TypeVar('Result')
 
@@ -109,12 +117,14 @@ class Database:
             return engine
         if self.dialect == 'postgresql':
             sqlalchemy.event.listen(engine, 'do_executemany', _send_together)
+            sqlalchemy.event.listen(engine, 'do_connect', _watch_postgresql)
 
         # By the options of a connection it would be set back each time one goes back to the pool, and one that is
         # broken by then would raise the driver's own error, after its work was done.
         @sqlalchemy.event.listens_for(engine, 'connect')
         def prepare(connection: Any, record: Any) -> None:
             engine.dialect.set_isolation_level(connection, 'READ COMMITTED')
+            _limit_silence(connection, self.dialect)
 
         return engine
 
@@ -211,6 +221,52 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
     connection.execute('PRAGMA journal_mode=WAL')
     connection.execute('PRAGMA synchronous=NORMAL')
     connection.create_aggregate('exact_sum', 1, types.ExactSum)  # type: ignore[arg-type]
+
+
+def _watch_postgresql(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
+    """Let libpq notice that the server's host is gone; what the URL says counts."""
+    for name, value in {
+        'connect_timeout': 10,
+        'keepalives_idle': SILENCE // 2,
+        'keepalives_interval': max(1, SILENCE // 6),
+        'keepalives_count': 3,
+        'tcp_user_timeout': 1000 * SILENCE,
+    }.items():
+        parameters.setdefault(name, value)
+
+
+def _limit_silence(connection: Any, dialect: str) -> None:
+    """Let the server give up a transaction in which it is told nothing, and PyMySQL notice that the server is gone."""
+    if dialect == 'postgresql':
+        _run(connection, "SET SESSION idle_in_transaction_session_timeout = '%ds'" % SILENCE)
+        connection.commit()
+        return
+    # PyMySQL has no option for any of it, only for the length of an answer, which may be long.
+    found = getattr(connection, '_sock', None)
+    if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in {
+            'TCP_KEEPIDLE': SILENCE // 2,
+            'TCP_KEEPINTVL': max(1, SILENCE // 6),
+            'TCP_KEEPCNT': 3,
+            'TCP_USER_TIMEOUT': 1000 * SILENCE,
+        }.items():
+            if hasattr(socket, name):
+                found.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    try:
+        _run(connection, 'SET SESSION idle_transaction_timeout = %d' % SILENCE)
+    except Exception as error:
+        # MySQL has no such limit.
+        if error.args[:1] != (_UNKNOWN_VARIABLE,):
+            raise
+
+
+def _run(connection: Any, statement: str) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(statement)
+    finally:
+        cursor.close()
 
 
 def _send_together(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:

@@ -17,16 +17,18 @@ class Service:
     """A service on loopback.
 
     :param directory: for all that it writes.
+    :param address: at which it listens.
     :ivar url: for ``coordination_url``.
     """
 
     program = ''
     scheme = ''
 
-    def __init__(self, directory):
+    def __init__(self, directory, address='127.0.0.1'):
         self.directory = pathlib.Path(directory)
+        self.address = address
         self.port, self.peer_port = processes.free_ports(2)
-        self.url = '%s://127.0.0.1:%d' % (self.scheme, self.port)
+        self.url = '%s://%s:%d' % (self.scheme, address, self.port)
         self._process = None
 
     @classmethod
@@ -45,7 +47,7 @@ class Service:
 
     def answers(self):
         with contextlib.suppress(OSError):
-            socket.create_connection(('127.0.0.1', self.port), timeout=1).close()
+            socket.create_connection((self.address, self.port), timeout=1).close()
             return True
         return False
 
@@ -58,7 +60,10 @@ class Redis(Service):
     scheme = 'redis'
 
     def arguments(self):
-        return ['--bind', '127.0.0.1', '--port', self.port, '--save', '', '--dir', self.directory]
+        return [
+            '--bind', self.address, '--port', self.port, '--save', '', '--dir', self.directory,
+            '--protected-mode', 'no',
+        ]  # fmt: skip
 
 
 class Etcd(Service):
@@ -66,7 +71,7 @@ class Etcd(Service):
     scheme = 'etcd3+http'
 
     def arguments(self):
-        client, peer = ('http://127.0.0.1:%d' % port for port in (self.port, self.peer_port))
+        client, peer = ('http://%s:%d' % (self.address, port) for port in (self.port, self.peer_port))
         return [
             '--data-dir', self.directory / 'data', '--name', 'one',
             '--listen-client-urls', client, '--advertise-client-urls', client,

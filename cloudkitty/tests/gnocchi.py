@@ -159,9 +159,9 @@ class FakeGnocchi:
 
     @property
     def url(self):
-        return 'http://127.0.0.1:%d' % self._server.server_port
+        return 'http://%s:%d' % self._server.server_address
 
-    def start(self, port=0):
+    def start(self, port=0, address='127.0.0.1'):
         fake = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -181,7 +181,7 @@ class FakeGnocchi:
             def log_message(self, *args):
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(('127.0.0.1', port), Handler)
+        self._server = http.server.ThreadingHTTPServer((address, port), Handler)
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self

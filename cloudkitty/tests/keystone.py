@@ -24,7 +24,7 @@ class Keystone:
     :ivar requests: [(method, path with query)] but those for tokens and versions.
     """
 
-    def __init__(self):
+    def __init__(self, address='127.0.0.1'):
         self.projects = {}
         self.roles = {'role-rating': 'rating', 'role-other': 'other'}
         self.grants = []
@@ -32,8 +32,8 @@ class Keystone:
         self.answers = {}
         self.requests = []
         self.tokens = 0
-        self._server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), self._make_handler())
-        self.url = 'http://127.0.0.1:%d' % self._server.server_port
+        self._server = http.server.ThreadingHTTPServer((address, 0), self._make_handler())
+        self.url = 'http://%s:%d' % (address, self._server.server_port)
 
     def grant(self, *project_ids, role='role-rating', user=USER):
         for project_id in project_ids:

@@ -32,21 +32,25 @@ class Node:
     """A node of its own name, ports and files.
 
     :param directory: for all that it writes.
+    :param address: at which it listens.
     :ivar url: for ``transport_url``.
     :ivar process: None before the start.
     """
 
-    def __init__(self, directory):
+    def __init__(self, directory, address='127.0.0.1'):
         self._server = find_server()
         self._directory = pathlib.Path(directory)
         self._port, distribution = processes.free_ports(2)
-        self.url = 'rabbit://guest:guest@127.0.0.1:%d/' % self._port
+        self._address = address
+        self.url = 'rabbit://guest:guest@%s:%d/' % (address, self._port)
+        # The guest may come from elsewhere than loopback.
+        (self._directory / 'rabbitmq.conf').write_text('loopback_users = none\n')
         (self._directory / 'plugins').write_text('[].\n')
         self._environment = {
             **os.environ,
             'HOME': str(self._directory),
             'RABBITMQ_NODENAME': 'cloudkitty-%s@localhost' % uuid.uuid4().hex[:12],
-            'RABBITMQ_NODE_IP_ADDRESS': '127.0.0.1',
+            'RABBITMQ_NODE_IP_ADDRESS': address,
             'RABBITMQ_NODE_PORT': str(self._port),
             'RABBITMQ_DIST_PORT': str(distribution),
             'RABBITMQ_MNESIA_BASE': str(self._directory / 'mnesia'),
@@ -54,7 +58,7 @@ class Node:
             'RABBITMQ_LOGS': str(self._directory / 'rabbitmq.log'),
             'RABBITMQ_PID_FILE': str(self._directory / 'pid'),
             'RABBITMQ_ENABLED_PLUGINS_FILE': str(self._directory / 'plugins'),
-            'RABBITMQ_CONFIG_FILE': str(self._directory / 'rabbitmq'),
+            'RABBITMQ_CONFIG_FILE': str(self._directory / 'rabbitmq.conf'),
             'RABBITMQ_CONF_ENV_FILE': '/dev/null',
             'RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS': '-kernel inet_dist_use_interface {127,0,0,1} +sbwt none',
             # One process, without a shell around it that would have to be stopped too.
@@ -84,7 +88,7 @@ class Node:
     def is_answering(self):
         """Return whether it speaks AMQP, and not only listens."""
         try:
-            with socket.create_connection(('127.0.0.1', self._port), timeout=5) as found:
+            with socket.create_connection((self._address, self._port), timeout=5) as found:
                 found.sendall(b'AMQP\x00\x00\x09\x01')
                 return bool(found.recv(1))
         except OSError:

@@ -31,14 +31,14 @@ class Lost(Exception):
 
 
 class Client:
-    """:param port: function that returns where the API is."""
+    """:param place: function that returns address and port of the API."""
 
-    def __init__(self, port):
-        self._port = port
+    def __init__(self, place):
+        self._place = place
 
     def ask(self, method, path, body=None, headers=None):
         """Return status and parsed answer; raise Lost."""
-        connection = http.client.HTTPConnection('127.0.0.1', self._port(), timeout=PATIENCE)
+        connection = http.client.HTTPConnection(*self._place(), timeout=PATIENCE)
         content = None if body is None else json.dumps(body)
         sent = {'Content-Type': 'application/json', 'X-User-Id': 'lab', **(headers or {})}
         try:
@@ -127,9 +127,9 @@ class Crowd:
     :ivar done: {what: how often it was acknowledged}, *unknown* where the answer was lost.
     """
 
-    def __init__(self, seed, port, world, note, pause=0.4, weights=None):
+    def __init__(self, seed, place, world, note, pause=0.4, weights=None):
         self._seed = seed
-        self._client = Client(port)
+        self._client = Client(place)
         self._world = world
         self._note = note
         self._pause = pause

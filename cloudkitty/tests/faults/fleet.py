@@ -12,11 +12,13 @@ import time
 
 from cloudkitty.tests import keystone
 from cloudkitty.tests import processes
+from cloudkitty.tests.faults import network as networks
 from cloudkitty.tests.faults import world as worlds
 
 ROOT = pathlib.Path(__file__).parents[3]
 #: Seconds that a program may take to begin.
 PATIENCE = 90
+HOSTS = 2
 
 BROKEN_METRICS = 'metrics: {cpu: {unit: 3'
 
@@ -77,7 +79,7 @@ class Host:
 
 
 class Fleet:
-    """:param servers: has ``url`` of the database, ``coordination`` and ``transport`` URLs."""
+    """:param network: of the hosts; the servers, the API and whoever asks are at its address."""
 
     def __init__(
         self,
@@ -85,10 +87,11 @@ class Fleet:
         database_url,
         coordination_url,
         transport_url,
-        hosts=2,
+        hosts=HOSTS,
         workers=2,
         environment=None,
         is_split=False,
+        network=None,
     ):
         self.directory = pathlib.Path(directory)
         self._database_url = database_url
@@ -96,6 +99,7 @@ class Fleet:
         self._transport_url = transport_url
         self._workers = workers
         self._is_split = is_split
+        self._network = network or networks.Loopback()
         self._environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', **(environment or {})}
         self._environment.pop('CLOUDKITTY_NATIVE_THREADS', None)
         self.source = None
@@ -106,7 +110,7 @@ class Fleet:
 
     def start_source(self, seed, scopes):
         """Start what stands for Keystone and Gnocchi."""
-        arguments = ['-m', 'cloudkitty.tests.faults.source', self.directory, seed, scopes]
+        arguments = ['-m', 'cloudkitty.tests.faults.source', self.directory, self._network.address, seed, scopes]
         log = self.directory / 'source.log'
         self.source = processes.start('source', [sys.executable, *arguments], log, env=self._environment)
         ready = self.directory / 'source.ready'
@@ -118,19 +122,19 @@ class Fleet:
         conf = self.write_config('api', metrics=self.hosts[0].metrics)
         log = self.directory / 'api.log'
         before = len(self._read_ports(log))
-        self.api = self.start('api', 7, '--config-file', conf, '-p', self.api_port or 0, '-b', '127.0.0.1')
+        self.api = self.start('api', 7, '--config-file', conf, '-p', self.api_port or 0, '-b', self._network.address)
         self._wait_for(self.api, lambda: len(self._read_ports(log)) > before)
         self.api_port = int(self._read_ports(log)[-1])
 
     def launch_api(self):
         """Start the API where it was before; return a function that says whether it serves."""
         self.api = self.start(
-            'api', 7, '--config-file', self.directory / 'api.conf', '-p', self.api_port, '-b', '127.0.0.1'
+            'api', 7, '--config-file', self.directory / 'api.conf', '-p', self.api_port, '-b', self._network.address
         )
 
         def is_serving():
             try:
-                socket.create_connection(('127.0.0.1', self.api_port), timeout=1).close()
+                socket.create_connection((self._network.address, self.api_port), timeout=1).close()
             except OSError:
                 return False
             return True
@@ -153,6 +157,7 @@ class Fleet:
     def start(self, kind, host, *arguments):
         """Start a command of the service on the laboratory's time."""
         command = [
+            *([] if kind == 'api' else self._network.inside(host)),
             sys.executable,
             '-m',
             'cloudkitty.tests.faults.entry',

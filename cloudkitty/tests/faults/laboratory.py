@@ -27,6 +27,7 @@ from cloudkitty.tests import rabbitmq
 from cloudkitty.tests.faults import clients
 from cloudkitty.tests.faults import clock as clocks
 from cloudkitty.tests.faults import fleet as fleets
+from cloudkitty.tests.faults import network as networks
 from cloudkitty.tests.faults import oracle
 from cloudkitty.tests.faults import servers
 from cloudkitty.tests.faults import source as sources
@@ -129,6 +130,18 @@ def _always():
     return True
 
 
+def _make_network(is_needed):
+    """Return a network with a namespace for each host, or loopback where that may not be made and is not needed."""
+    found = networks.Network(fleets.HOSTS)
+    try:
+        found.make()
+    except networks.NotAllowed as error:
+        if is_needed:
+            raise servers.NotInstalled(str(error)) from error
+        return networks.Loopback()
+    return found
+
+
 class Watch(threading.Thread):
     """Looks how far the scopes are, and when what was due at the end of a fault was done."""
 
@@ -199,9 +212,12 @@ class Laboratory:
         self.struck = collections.Counter()
         self.lulls = []
         self.problems = []
-        self.server = servers.KINDS[settings.database](self._make_directory('database'))
-        self.coordination = coordination.Redis(self._make_directory('redis'))
-        self.broker = rabbitmq.Node(self._make_directory('rabbitmq')) if 'broker' in settings.counts else None
+        self.network = _make_network('partition' in settings.counts)
+        address = self.network.address
+        self.server = servers.KINDS[settings.database](self._make_directory('database'), self.network)
+        self.coordination = coordination.Redis(self._make_directory('redis'), address)
+        needs_broker = 'broker' in settings.counts
+        self.broker = rabbitmq.Node(self._make_directory('rabbitmq'), address) if needs_broker else None
         self._disk = contextlib.ExitStack()
         self.clock = self.database = self.fleet = self.crowd = self.watch = None
 
@@ -254,13 +270,14 @@ class Laboratory:
             environment['CLOUDKITTY_LAB_BUG'] = settings.bug
         self.fleet = fleets.Fleet(
             self.directory, self.server.url, self.coordination.url, self.broker.url if self.broker else 'fake:/',
-            environment=environment, is_split=settings.is_split,
+            environment=environment, is_split=settings.is_split, network=self.network,
         )  # fmt: skip
         self.fleet.start_source(settings.seed, settings.scopes)
         self.fleet.start_api()
         self.crowd = clients.Crowd(
-            settings.seed, lambda: self.fleet.api_port, self.world, self.note, settings.pause, settings.weights
-        )
+            settings.seed, lambda: (self.network.address, self.fleet.api_port), self.world, self.note, settings.pause,
+            settings.weights,
+        )  # fmt: skip
         self.crowd.rules.make()
         for host in self.fleet.hosts:
             host.start()
@@ -446,5 +463,6 @@ class Laboratory:
             if found is not None and getattr(found, '_process', found) is not None:
                 found.stop()
         self._disk.close()
+        self.network.remove()
         if getattr(self.server, 'made', None):
             shutil.rmtree(self.server.made, ignore_errors=True)

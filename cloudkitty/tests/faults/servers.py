@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Databases of the laboratory's own, on loopback, that can be killed and started again."""
+"""Databases of the laboratory's own that can be killed and started again."""
 
 import contextlib
 import os
@@ -15,15 +15,25 @@ import time
 import sqlalchemy
 
 from cloudkitty.tests import processes
+from cloudkitty.tests.faults import network as networks
 
 #: Seconds that one may take to start.
 PATIENCE = 120
+LOOPBACK = networks.Loopback()
+#: The superuser of MariaDB may do everything from wherever he comes.
+RIGHTS = "FLUSH PRIVILEGES;\nCREATE USER root@'%';\nGRANT ALL ON *.* TO root@'%' WITH GRANT OPTION;\n"
 #: MiB of the small disk that a database of a kind gets.
 DISKS = {'sqlite': 32, 'mariadb': 320, 'postgresql': 256}
 
 
 class NotInstalled(Exception):
     """This machine has no such server."""
+
+
+def _install(command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    if done.returncode:
+        raise RuntimeError('%s: %s %s' % (command[0], done.stdout[-2000:], done.stderr[-2000:]))
 
 
 class File:
@@ -34,7 +44,7 @@ class File:
 
     kind = 'sqlite'
 
-    def __init__(self, directory):
+    def __init__(self, directory, network=LOOPBACK):
         self.directory = pathlib.Path(directory)
         self.url = 'sqlite:///%s' % (self.directory / 'cloudkitty.sqlite')
 
@@ -59,19 +69,21 @@ class Server:
     """A server of a database.
 
     :param directory: for all that it writes.
+    :param network: whose servers' address it listens at.
     :ivar url: of the database that the laboratory works with.
     """
 
     #: A directory of its own that has to be removed, if there is one.
     made = None
 
-    def __init__(self, directory):
+    def __init__(self, directory, network=LOOPBACK):
+        self.network = network
         self.log = pathlib.Path(directory).with_name('server.log')
         self.directory = pathlib.Path(directory)
         self.data = self.directory / 'data'
         (self.port,) = processes.free_ports(1)
         self.process = None
-        self.server_url = self.URL % self.port
+        self.server_url = self.URL % (network.address, self.port)
         self.url = sqlalchemy.make_url(self.server_url).set(database='lab').render_as_string(hide_password=False)
 
     def start(self):
@@ -95,7 +107,7 @@ class Server:
 
     def is_answering(self):
         try:
-            socket.create_connection(('127.0.0.1', self.port), timeout=1).close()
+            socket.create_connection((self.network.address, self.port), timeout=1).close()
             self.administer('SELECT 1')
         except (OSError, sqlalchemy.exc.SQLAlchemyError):
             return False
@@ -121,18 +133,22 @@ class Server:
 
 class MariaDB(Server):
     kind = 'mariadb'
-    URL = 'mysql+pymysql://root@127.0.0.1:%d/?ssl_disabled=true'
+    URL = 'mysql+pymysql://root@%s:%d/?ssl_disabled=true'
 
     def install(self):
         """Make an empty database."""
         if not shutil.which('mariadbd'):
             raise NotInstalled('MariaDB is not installed.')
         self.directory.mkdir(parents=True, exist_ok=True)
-        subprocess.run(
+        _install(
             ['mariadb-install-db', '--no-defaults', '--datadir=%s' % self.data,
              '--auth-root-authentication-method=normal', '--skip-test-db',
              '--user=%s' % pwd.getpwuid(os.getuid()).pw_name],
-            check=True, capture_output=True,
+        )  # fmt: skip
+        _install(
+            [shutil.which('mariadbd'), '--no-defaults', '--bootstrap', '--datadir=%s' % self.data,
+             '--user=%s' % pwd.getpwuid(os.getuid()).pw_name],
+            input=RIGHTS,
         )  # fmt: skip
         self.start()
         self.administer('CREATE DATABASE lab')
@@ -140,7 +156,8 @@ class MariaDB(Server):
     def command(self):
         return [
             shutil.which('mariadbd'), '--no-defaults', '--datadir=%s' % self.data, '--port=%d' % self.port,
-            '--socket=%s' % (self.directory / 'socket'), '--bind-address=127.0.0.1', '--innodb-lock-wait-timeout=3',
+            '--socket=%s' % (self.directory / 'socket'), '--bind-address=%s' % self.network.address,
+            '--innodb-lock-wait-timeout=3',
             '--user=%s' % pwd.getpwuid(os.getuid()).pw_name, '--innodb-log-file-size=16M',
         ]  # fmt: skip
 
@@ -166,13 +183,13 @@ class MariaDB(Server):
 
 class PostgreSQL(Server):
     kind = 'postgresql'
-    URL = 'postgresql+psycopg2://postgres@127.0.0.1:%d/postgres'
+    URL = 'postgresql+psycopg2://postgres@%s:%d/postgres'
 
-    def __init__(self, directory):
+    def __init__(self, directory, network=LOOPBACK):
         if os.getuid() == 0:
             # Another user's, who may not reach the directories of the superuser.
             self.made = tempfile.mkdtemp(prefix='cloudkitty-postgresql-')
-        super().__init__(self.made or directory)
+        super().__init__(self.made or directory, network)
         self.log = pathlib.Path(directory).with_name('server.log')
 
     def _find(self, name):
@@ -208,14 +225,17 @@ class PostgreSQL(Server):
         self.directory.mkdir(parents=True, exist_ok=True)
         if os.getuid() == 0:
             shutil.chown(self.directory, 'postgres', 'postgres')
-        subprocess.run(command, check=True, capture_output=True, cwd='/')
+        _install(command, cwd='/')
+        if self.network.prefix:
+            with (self.data / 'pg_hba.conf').open('a') as file:
+                print('host all all %s trust' % self.network.prefix, file=file)
         self.start()
         self.administer('CREATE DATABASE lab')
 
     def command(self):
         return [
             *self._become(), self._find('postgres'), '-D', str(self.data), '-p', str(self.port), '-k', '', '-c',
-            'listen_addresses=127.0.0.1', '-c', 'deadlock_timeout=200ms', '-c', 'max_connections=300',
+            'listen_addresses=%s' % self.network.address, '-c', 'deadlock_timeout=200ms', '-c', 'max_connections=300',
         ]  # fmt: skip
 
     def stop(self):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that stands for Keystone and Gnocchi: it serves what the world has, and breaks answers as it is told.
 
-usage: python -m cloudkitty.tests.faults.source DIRECTORY SEED SCOPES
+usage: python -m cloudkitty.tests.faults.source DIRECTORY ADDRESS SEED SCOPES
 """
 
 import collections
@@ -193,9 +193,9 @@ class Source(gnocchi.FakeGnocchi):
         return status, json.dumps(found).encode(), False, True
 
 
-def make_keystone(control, scope_ids):
+def make_keystone(control, scope_ids, address):
     """Return a Keystone that lists *scope_ids* and breaks answers."""
-    found = keystone.Keystone()
+    found = keystone.Keystone(address)
     found.grant(*scope_ids)
     dice = random.Random('keystone')
     plain = found._server.RequestHandlerClass
@@ -223,7 +223,7 @@ def make_keystone(control, scope_ids):
     return found
 
 
-def main(directory, seed, scopes):
+def main(directory, address, seed, scopes):
     directory = pathlib.Path(directory)
     clock = clocks.Clock(directory / 'clock')
     # The header by which the collector tells whether two hosts agree on the time.
@@ -232,8 +232,8 @@ def main(directory, seed, scopes):
     )
     world = worlds.World(int(seed), int(scopes))
     control = Control(directory, world.seed)
-    source = Source(world, clock, control).start()
-    fake = make_keystone(control, world.scope_ids)
+    source = Source(world, clock, control).start(address=address)
+    fake = make_keystone(control, world.scope_ids, address)
     fake.start()
     (directory / 'source.ready').write_text(json.dumps({'gnocchi': source.url, 'keystone': fake.url}))
     threading.Event().wait()

@@ -72,6 +72,13 @@ def step_clock(lab, dice):
     return dice.uniform(0.5, 4), lambda: lab.clock.step(host, 0)
 
 
+def pull_cable(lab, dice):
+    """A host is cut off from everything: what it and the others send is lost, and no connection is told so."""
+    host = dice.choice(lab.fleet.hosts).number
+    lab.network.cut(host)
+    return dice.choice([0.5, 2, 2 * lab.member_timeout, 4 * lab.member_timeout]), lambda: lab.network.join(host)
+
+
 def break_metrics(lab, dice):
     """SIGHUP with a metrics.yml that is broken, and another one when it is whole again."""
     host = dice.choice(lab.fleet.hosts)
@@ -187,6 +194,7 @@ KINDS = {
     'stop': stop,
     'kill-api': kill_api,
     'clock': step_clock,
+    'partition': pull_cable,
     'metrics': break_metrics,
     'database': kill_database,
     'cut': cut_connections,
@@ -203,7 +211,7 @@ SERVER_ONLY = {'database', 'cut'}
 #: Of those nothing else of the kind may strike before they are over.
 ALONE = {
     'database': 'server', 'cut': 'server', 'disk': 'server', 'locks': 'server', 'broker': 'broker',
-    'coordination': 'coordination', 'kill-api': 'api', 'clock': 'clock', 'metrics': 'metrics',
+    'coordination': 'coordination', 'kill-api': 'api', 'clock': 'clock', 'partition': 'network', 'metrics': 'metrics',
     **{kind: kind for kind in (*sources.GNOCCHI, *sources.KEYSTONE)},
 }  # fmt: skip
 

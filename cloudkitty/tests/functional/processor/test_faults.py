@@ -15,7 +15,8 @@ pytestmark = pytest.mark.faults
 
 #: A processor and an API start in some seconds, RabbitMQ and a small disk take longer than the rest together.
 FAULTS = {
-    'kill': 10, 'terminate': 2, 'stop': 3, 'kill-api': 1, 'clock': 3, 'metrics': 1, 'database': 2, 'cut': 3, 'locks': 2,
+    'kill': 10, 'terminate': 2, 'stop': 3, 'kill-api': 1, 'clock': 3, 'partition': 2, 'metrics': 1,
+    'database': 2, 'cut': 3, 'locks': 2,
     'coordination': 1, 'gnocchi-500': 2, 'gnocchi-404': 2, 'gnocchi-cut': 2, 'gnocchi-nan': 2, 'gnocchi-huge': 2,
     'gnocchi-doubled-groups': 2, 'gnocchi-other-projects': 2, 'keystone-401': 2, 'keystone-half': 2,
 }  # fmt: skip
