@@ -144,14 +144,19 @@ class MariaDB(Server):
             ['mariadb-install-db', '--no-defaults', '--datadir=%s' % self.data,
              '--auth-root-authentication-method=normal', '--skip-test-db',
              '--user=%s' % pwd.getpwuid(os.getuid()).pw_name],
+            **self.options(),
         )  # fmt: skip
         _install(
             [shutil.which('mariadbd'), '--no-defaults', '--bootstrap', '--datadir=%s' % self.data,
              '--user=%s' % pwd.getpwuid(os.getuid()).pw_name],
-            input=RIGHTS,
+            input=RIGHTS, **self.options(),
         )  # fmt: skip
         self.start()
         self.administer('CREATE DATABASE lab')
+
+    def options(self):
+        # When one starts, it removes what looks like temporary tables of another in the same place.
+        return {'env': {**os.environ, 'TMPDIR': str(self.directory)}}
 
     def command(self):
         return [
