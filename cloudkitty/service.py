@@ -5,16 +5,10 @@ import os
 import sys
 
 from oslo_config import cfg
-from oslo_db import options as db_options
 from oslo_log import log
-from oslo_service import opts as service_opts
 
-from cloudkitty import conf as options
 from cloudkitty import errors
-from cloudkitty import messaging
 from cloudkitty import version
-from cloudkitty.conf import legacy
-from cloudkitty.conf import opts
 
 DEFAULT_CONNECTION = 'sqlite:////var/lib/cloudkitty/cloudkitty.sqlite'
 
@@ -31,11 +25,6 @@ def prepare_service(argv=None, config_files=None, conf=cfg.CONF, program=None):
     # Alembic tells at every start which parts it has.
     log.set_defaults(default_log_levels=[*log.get_default_log_levels(), 'alembic.runtime.plugins=WARN'])
     log.register_options(conf)
-    opts.set_defaults()
-    options.register(conf)
-    messaging.register(conf)
-    service_opts.register_service_opts(conf)
-    db_options.set_defaults(conf, connection=DEFAULT_CONNECTION)
     if program is None:
         program = os.path.basename(sys.argv[0])
     try:
@@ -53,10 +42,36 @@ def prepare_service(argv=None, config_files=None, conf=cfg.CONF, program=None):
         raise errors.ConfigurationError(str(error)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise errors.ConfigurationError('A configuration file cannot be read: %s.' % error) from error
+    register(conf)
     _set_up_logging(conf)
     check_values(conf)
-    legacy.apply(conf)
+    _apply_legacy(conf)
     return conf
+
+
+def register(conf):
+    """Register with *conf* what only files set: our options and those of libraries, with the defaults we want.
+
+    After the command line is read, and imported here: libraries bring all they serve, and ``--help`` needs none of it.
+    """
+    from oslo_db import options as db_options
+    from oslo_service import opts as service_opts
+
+    from cloudkitty import conf as options
+    from cloudkitty import messaging
+    from cloudkitty.conf import opts
+
+    opts.set_defaults()
+    options.register(conf)
+    messaging.register(conf)
+    service_opts.register_service_opts(conf)
+    db_options.set_defaults(conf, connection=DEFAULT_CONNECTION)
+
+
+def _apply_legacy(conf):
+    from cloudkitty.conf import legacy
+
+    legacy.apply(conf)
 
 
 def check_values(conf):

@@ -9,12 +9,11 @@ import sys
 from typing import Any
 
 from oslo_config import cfg
-from waitress import server
 
 from cloudkitty import errors
 from cloudkitty import service
-from cloudkitty.api import app
 
+PROGRAM = 'cloudkitty-api'
 THREADS = 8
 _LINE = '*' * 80
 _OPTS = [
@@ -36,7 +35,7 @@ def main(argv: Sequence[str] | None = None, conf: Any = None) -> int:
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
     try:
-        service.prepare_service(arguments, conf=conf, program=app.PROGRAM)
+        service.prepare_service(arguments, conf=conf, program=PROGRAM)
     except SystemExit as error:
         # The library has said what is wrong, but exits with 1 for a wrong value.
         return 2 if error.code == 1 else int(error.code or 0)
@@ -50,12 +49,17 @@ def main(argv: Sequence[str] | None = None, conf: Any = None) -> int:
 
 
 def _fail(error: errors.CloudKittyError) -> int:
-    print('%s: %s' % (app.PROGRAM, error), file=sys.stderr)
+    print('%s: %s' % (PROGRAM, error), file=sys.stderr)
     return 1
 
 
 def serve(conf: Any) -> None:
     """Listen where *conf* says and answer; raise ConfigurationError where that is not possible."""
+    # Here, for --help and --version need none of it.
+    from waitress import server
+
+    from cloudkitty.api import app
+
     application = app.load_app(conf)
     # It warns of every request that waits for a thread, as most do of more clients than threads.
     logging.getLogger('waitress.queue').setLevel(logging.ERROR)

@@ -14,6 +14,7 @@ from typing import Any
 import urllib.parse
 
 from oslo_db import exception as db_exc
+from oslo_upgradecheck import common_checks
 from oslo_upgradecheck import upgradecheck
 import sqlalchemy
 from tooz import coordination
@@ -22,10 +23,12 @@ from cloudkitty import collector
 from cloudkitty import coverage
 from cloudkitty import errors
 from cloudkitty import messaging
+from cloudkitty import service
 from cloudkitty import usage
 from cloudkitty.cli import chains
-from cloudkitty.cli import dbsync
+from cloudkitty.cli import migrations
 from cloudkitty.cli import old_options
+from cloudkitty.conf import legacy
 from cloudkitty.db import engine
 from cloudkitty.db import history
 from cloudkitty.processor import partition
@@ -96,7 +99,7 @@ def check_schema(conf: Any) -> Result:
     """Is every chain of migrations at its head?"""
     with _looking(conf) as database:
         try:
-            trouble = chains.describe_trouble(chains.list_chains(database, dbsync.list_modules(database)))
+            trouble = chains.describe_trouble(chains.list_chains(database, migrations.list_modules(database)))
         except errors.ConfigurationError as error:
             return Result(Code.FAILURE, str(error))
         except (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
@@ -220,3 +223,72 @@ def _hide(text: str, url: str) -> str:
         for secret in {password, urllib.parse.unquote(password)} - {''}:
             text = text.replace(secret, '***')
     return ' '.join(text.split())
+
+
+class Checks(upgradecheck.UpgradeCommands):
+    """The checks in their order."""
+
+    def __init__(self, conf: Any) -> None:
+        self._conf = conf
+        self._old_options = Result(Code.SUCCESS)
+
+    def check(self) -> Code:
+        """Return the status of all checks; wrong options are one line and the status of an unexpected error."""
+        try:
+            # First of all: libraries tell of an old name once.
+            self._old_options = run(check_options, self._conf, 'The configuration files')
+            service.check_values(self._conf)
+            engine.from_options(self._conf)
+            legacy.apply(self._conf)
+        except errors.ConfigurationError as error:
+            print('cloudkitty-status: %s' % error, file=sys.stderr)
+            # The library would print a traceback of anything less.
+            raise SystemExit(255) from error
+        return super().check()
+
+    def _check_storage_version(self) -> Result:
+        if self._conf.storage.version < 2:
+            return Result(
+                Code.WARNING,
+                '[storage] version is %d; version 2 is recommended.' % self._conf.storage.version,
+            )
+        return Result(Code.SUCCESS)
+
+    def _check_policy_file(self) -> Result:
+        found: Result = common_checks.check_policy_json(self, self._conf)
+        effective = self._conf.find_file(self._conf.oslo_policy.policy_file)
+        forgotten = None if effective else self._conf.find_file('policy.json')
+        if not forgotten:
+            return found
+        return Result(
+            Code.FAILURE,
+            '%s is not read any more: the policy file is %s. Convert it with oslopolicy-convert-json-to-yaml.'
+            % (forgotten, self._conf.oslo_policy.policy_file),
+        )
+
+    def _show_old_options(self) -> Result:
+        return self._old_options
+
+    def _run(self, **arguments: Any) -> Result:
+        return run(conf=self._conf, **arguments)
+
+    _upgrade_checks = (
+        ('Storage version', _check_storage_version),
+        ('Policy File JSON to YAML Migration', _check_policy_file),
+        ('Rated data of older releases', (_run, {'check': check_history, 'option': '[database] connection'})),
+        ('Schema', (_run, {'check': check_schema, 'option': '[database] connection'})),
+        ('Deprecated options', _show_old_options),
+        ('Coordination', (_run, {'check': check_coordination, 'option': '[orchestrator] coordination_url'})),
+        (
+            'Broker',
+            (
+                _run,
+                {
+                    'check': check_broker,
+                    'option': '[DEFAULT] transport_url',
+                    'patience': BROKER_PATIENCE,
+                },
+            ),
+        ),
+        ('Collector', (_run, {'check': check_collector, 'option': '[collect] collector'})),
+    )

@@ -27,19 +27,6 @@ CHAINS = (migration.SERIES, migration.LEDGER)
 _LONGEST_LIST = 50
 
 
-def add_parser(subparsers: Any) -> None:
-    """Add the sub-command."""
-    parser = subparsers.add_parser('drop', help='Drop the tables that only this release knows; asks first.')
-    parser.set_defaults(action=run)
-    parser.add_argument('--yes', action='store_true', help='Do not ask.')
-    parser.add_argument(
-        '--write-frames', action='store_true', help='Write what was rated into rated_data_frames before.'
-    )
-    parser.add_argument(
-        '--replace', action='store_true', help='With --write-frames: replace rows there that differ from ours.'
-    )
-
-
 def run(command: Any, database: engine.Database) -> None:
     """Write frames, if asked to, then drop.
 

@@ -8,11 +8,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from cloudkitty import storage
 from cloudkitty.cli import database as cli_database
-from cloudkitty.db import engine
-from cloudkitty.db import history
-from cloudkitty.db import migration
 
 LOG = logging.getLogger(__name__)
 
@@ -22,8 +18,13 @@ def main(argv: Sequence[str] | None = None, conf: Any = None) -> int:
     return cli_database.run('cloudkitty-storage-init', run, argv, cfg.CONF if conf is None else conf)
 
 
-def run(conf: Any, database: engine.Database) -> None:
+def run(conf: Any, database: Any) -> None:
     """Make the tables of the configured storage; refuse where a default could hide a cloud's history."""
+    # Here, for --help and --version need none of it.
+    from cloudkitty import storage
+    from cloudkitty.db import history
+    from cloudkitty.db import migration
+
     history.require_backend(conf, database)
     if conf.storage.backend != 'sqlalchemy':
         storage.from_options(conf, database).init()

@@ -10,7 +10,7 @@ import sqlalchemy
 from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.cli import drop
-from cloudkitty.cli import storage_import
+from cloudkitty.cli import frames_import
 from cloudkitty.db import migration
 from cloudkitty.storage.imports import pieces
 from cloudkitty.storage.imports import plan
@@ -108,8 +108,8 @@ def import_all(stand):
     )
     try:
         found = plan.make(stand.database, 4)
-        storage_import.import_all(stand.database, found, test_import.DEFINITIONS, period.UTC, False)
-        return storage_import.check(stand.database, plan.make(stand.database))
+        frames_import.import_all(stand.database, found, test_import.DEFINITIONS, period.UTC, False)
+        return frames_import.check(stand.database, plan.make(stand.database))
     finally:
         pieces.futures = threads
 
