@@ -40,7 +40,8 @@ _SECTIONS = {
     'storage_elasticsearch': 'there is no such storage; use [storage] backend = sqlalchemy',
     'storage_gnocchi': 'this storage is gone; use [storage] backend = sqlalchemy',
     'storage_hybrid': 'this storage is gone; use [storage] backend = sqlalchemy',
-    'storage_influxdb': 'there is no such storage; use [storage] backend = sqlalchemy',
+    'storage_influxdb': 'there is no such storage; use [storage] backend = sqlalchemy. The section is read by '
+    'cloudkitty-storage-import --from influxdb',
     'storage_loki': 'there is no such storage; use [storage] backend = sqlalchemy',
     'storage_opensearch': 'there is no such storage; use [storage] backend = sqlalchemy',
 }

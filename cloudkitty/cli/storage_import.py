@@ -9,7 +9,16 @@ from oslo_config import cfg
 
 from cloudkitty.cli import database as cli_database
 
+SQL, INFLUXDB = 'sql', 'influxdb'
+
 OPTIONS = (
+    cfg.StrOpt(
+        'from',
+        dest='source',
+        default=SQL,
+        choices=[(SQL, 'the table rated_data_frames'), (INFLUXDB, 'the InfluxDB of [storage_influxdb]')],
+        help='Where the history is.',
+    ),
     cfg.BoolOpt('dry-run', default=False, help='Do everything, and take it back: nothing is written.'),
     cfg.BoolOpt(
         'again',
@@ -30,9 +39,9 @@ def main(argv: Sequence[str] | None = None, conf: Any = None) -> int:
 def run(conf: Any, database: Any) -> None:
     """Import what is not imported yet."""
     # Here, for --help and --version need none of it.
-    from cloudkitty.cli import frames_import
+    from cloudkitty.cli import history_import
 
-    frames_import.run(conf, database)
+    history_import.run(conf, database)
 
 
 if __name__ == '__main__':

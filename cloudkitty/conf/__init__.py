@@ -11,6 +11,7 @@ from cloudkitty.conf import fetcher_source
 from cloudkitty.conf import orchestrator
 from cloudkitty.conf import pyscripts
 from cloudkitty.conf import storage
+from cloudkitty.conf import storage_influxdb
 from cloudkitty.conf import telemetry
 
 GROUPS = (
@@ -24,6 +25,7 @@ GROUPS = (
     orchestrator,
     pyscripts,
     storage,
+    storage_influxdb,
     telemetry,
 )
 

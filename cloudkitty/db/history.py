@@ -41,7 +41,8 @@ def require_backend(conf: Any, database: engine.Database) -> None:
     if legacy.read_files(conf).get('storage_influxdb'):
         raise errors.ConfigurationError(
             '[storage] backend is not set, but [storage_influxdb] has options: this cloud may keep its history in '
-            'InfluxDB, which this release cannot read. Set backend = sqlalchemy to go on with the SQL database.'
+            'InfluxDB. Set backend = sqlalchemy to go on with the SQL database; '
+            'cloudkitty-storage-import --from influxdb moves the history there.'
         )
     if not migration.is_begun(database, migration.SERIES) and _has_states(database) and not count_frames(database):
         raise errors.ConfigurationError(

@@ -28,7 +28,7 @@ from cloudkitty.db import ledger_models
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
 from cloudkitty.storage.imports import plan
-from cloudkitty.storage.imports import splitting
+from cloudkitty.storage.imports import sources
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import commit
 from cloudkitty.storage.sqlalchemy import known
@@ -104,6 +104,7 @@ class _Undo(Exception):
 class Importer:
     """Imports pieces.
 
+    :param source: whose rows they are.
     :param metric_types: those that an empty period is empty of.
     :param dry_run: each transaction is taken back.
     """
@@ -111,12 +112,12 @@ class Importer:
     def __init__(
         self,
         database: engine.Database,
-        splitter: splitting.Splitter,
+        source: sources.Source,
         metric_types: Collection[str],
         dry_run: bool = False,
     ) -> None:
         self._database = database
-        self._splitter = splitter
+        self._source = source
         self._metric_types = sorted(set(metric_types))
         self._dry_run = dry_run
         self._known = known.make_ids()
@@ -141,7 +142,7 @@ class Importer:
 
     def _finish(self, piece: plan.Piece, reading: 'futures.Future[_Content]') -> tuple[plan.Piece, Outcome]:
         content = reading.result()
-        _refuse_changed(piece, content.counts)
+        _refuse_changed(self._source, piece, content.counts)
         outcomes: list[Outcome] = []
 
         def write(session: orm.Session) -> dict[str, tuple[int, Mapping[bytes, int]]]:
@@ -161,17 +162,10 @@ class Importer:
 
     def _read(self, piece: plan.Piece, newest: int) -> _Content:
         groups: dict[Any, list[rows.Values]] = collections.defaultdict(list)
-        last_ids = {
-            item.begin: piece.done[item.begin].last_id if item.begin in piece.done else 0 for item in piece.begins
-        }
-        first_id, last_id = piece.ids
-        with self._database.reader() as session:
-            for key, values in rows.read(
-                session, piece.begins[0].begin, piece.begins[-1].begin + 1, rows.of_ids(first_id, min(last_id, newest))
-            ):
-                last = last_ids.get(values[1])
-                if last is not None and values[0] > last:
-                    groups[key].append(values)
+        wanted = {item.begin for item in piece.begins}
+        for key, values in self._source.read(self._database, piece, newest):
+            if values[1] in wanted:
+                groups[key].append(values)
         content = _Content({}, {}, collections.Counter(), collections.Counter(), Outcome())
         shapes: collections.Counter[tuple[int, ...]] = collections.Counter()
         while groups:
@@ -187,7 +181,7 @@ class Importer:
                 or any(map(_is, prices, _NONES))
                 or not all(map(Decimal.is_finite, quantities))
             ):
-                for length, some in _pick(content, found).items():
+                for length, some in _pick(content, found, self._source.metric_of(key)).items():
                     self._sort_in(content, key, length, *zip(*some, strict=True))
             else:
                 self._sort_in(content, key, length, begins, quantities, prices)
@@ -208,12 +202,12 @@ class Importer:
         """Add the points of equal keys to the series they belong to."""
         item = self._look_up(key, begins[0])
         if isinstance(item, str):
-            metric = rows.split_key(key).metric
+            metric = self._source.metric_of(key)
             for begin in begins:
                 _leave(content, begin, item, metric)
         elif item is None:
             for begin, *values in zip(begins, quantities, prices, strict=True):
-                part = series.Columns(self._splitter.split(key, begin), length, (begin,), (values[0],), (values[1],))
+                part = series.Columns(self._source.split(key, begin), length, (begin,), (values[0],), (values[1],))
                 content.columns.setdefault((part.series, length), []).append(part)
         elif item.metric == table.NO_DATA:
             content.outcome.empty += len(begins)
@@ -231,8 +225,8 @@ class Importer:
             pass
         found: series.Series | str | None
         try:
-            found = self._splitter.split(key, begin)
-            if self._splitter.depends_on_begin(key):
+            found = self._source.split(key, begin)
+            if self._source.depends_on_begin(key):
                 found = None
         except errors.BadRequest as error:
             found = str(error)
@@ -252,15 +246,17 @@ class Importer:
         owners = {item.scope_id for item, _ in content.columns} | {scope_id for scope_id, _ in content.empty}
         guards = scopes.ensure_guards(session, owners)
         epochs = scopes.lock(session, guards.values())
-        if _is_done(session, piece):
+        if _is_done(session, self._source.marks, piece):
             outcome.points = sum(len(part.begins) for parts in content.columns.values() for part in parts)
             return outcome, {}
         first, last = piece.begins[0].begin, piece.begins[-1].begin
-        ours = _Ours(session, guards, first, last, piece.done)
+        # Where rows that are new cannot be told, those that were imported are among them.
+        ours = _Ours(session, guards, first, last, piece.done if self._source.tells_new else ())
+        there = ours.find_same(content.columns, piece.done) if piece.done and not self._source.tells_new else set()
         columns = []
         shapes: dict[tuple[str, str], set[tuple[int, tuple[int, ...]]]] = collections.defaultdict(set)
         for parts in content.columns.values():
-            for part in _leave_filled(parts, ours.filled, left, outcome) if ours.filled else parts:
+            for part in _leave_filled(parts, ours.filled, there, left, outcome) if ours.filled else parts:
                 columns.append(part)
                 shapes[part.series.scope_id, part.series.metric].add((part.length, part.begins))
                 outcome.points += len(part.begins)
@@ -272,21 +268,18 @@ class Importer:
         commit.edit_days(session, commit.Edit(guards, columns, ids, appends=True))
         statements.upsert(
             session,
-            models.ImportedFrame,
-            [
-                {
-                    'begin': item.begin,
-                    'row_count': item.row_count,
-                    'last_id': item.last_id,
-                    'left_out': left[item.begin] + (piece.done[item.begin].left_out if item.begin in piece.done else 0),
-                }
-                for item in piece.begins
-            ],
+            self._source.marks,
+            [self._source.to_mark(item, left[item.begin] + self._left_before(piece, item)) for item in piece.begins],
         )
         scopes.advance(session, guards.values())
         return outcome, {
             scope_id: (epochs[guard_id] + 1, learnt.get(scope_id, {})) for scope_id, guard_id in guards.items()
         }
+
+    def _left_before(self, piece: plan.Piece, item: rows.Begin) -> int:
+        """Return how many rows of *item* were left out before, and are not looked at now."""
+        done = piece.done.get(item.begin) if self._source.tells_new else None
+        return done.left_out if done else 0
 
     def _empty(
         self, content: _Content, cells: Mapping[tuple[str, str], Mapping[int, int]], ours: '_Ours'
@@ -317,6 +310,7 @@ class _Ours:
     ) -> None:
         names = {guard_id: scope_id for scope_id, guard_id in guards.items()}
         self.filled: set[Cell] = set()
+        self._sums: dict[Cell, sources.Sums] = {}
         self._runs: dict[tuple[str, str], list[Any]] = collections.defaultdict(list)
         for part in statements.chunks(sorted(names)):
             day = models.ScopeDay
@@ -330,7 +324,9 @@ class _Ours:
                 midnight = row.day * period.DAY
                 for cell in body.decode_cells(row.body):
                     if cell.points and first <= midnight + cell.offset <= last:
-                        self.filled.add((names[row.scope_id], row.metric, midnight + cell.offset))
+                        key = names[row.scope_id], row.metric, midnight + cell.offset
+                        self.filled.add(key)
+                        self._sums[key] = sources.Sums(cell.points, cell.qty, cell.price)
             run = ledger_models.CoverageRun
             # Frames may reach into later days.
             found = session.scalars(
@@ -351,6 +347,16 @@ class _Ours:
             run.begin <= cell[2] < run.end and ledger.to_run(run, cell[0]).is_imported
             for run in self._runs.get(cell[:2], ())
         )
+
+    def find_same(self, columns: Mapping[Any, Iterable[series.Columns]], begins: Collection[int]) -> set[Cell]:
+        """Return the cells of *begins* that were imported and add up to the same as now."""
+        found: dict[Cell, sources.Sums] = collections.defaultdict(lambda: sources.NOTHING)
+        for part in itertools.chain.from_iterable(columns.values()):
+            for begin, qty, price in zip(part.begins, part.quantities, part.prices or (), strict=True):
+                cell = part.series.scope_id, part.series.metric, begin
+                if begin in begins and cell in self._sums:
+                    found[cell] = found[cell].plus(sources.Sums(1, qty, price or amount.ZERO))
+        return {cell for cell, sums in found.items() if sums == self._sums[cell] and self._is_imported(cell)}
 
     def _unrated(
         self, session: orm.Session, guard_id: int, scope_id: str, metric: str, run: Any, first: int, last: int
@@ -385,16 +391,20 @@ class _Ours:
 _by_begin = operator.itemgetter(1)
 
 
-def _pick(content: _Content, found: Iterable[rows.Values]) -> dict[int, list[tuple[int, Decimal, Decimal]]]:
+def _pick(
+    content: _Content, found: Iterable[rows.Values], metric: str
+) -> dict[int, list[tuple[int, Decimal, Decimal]]]:
     """Return (begin, quantity, price) of what can be imported, by length; note what cannot."""
     result: dict[int, list[tuple[int, Decimal, Decimal]]] = collections.defaultdict(list)
     for id_, begin, end, qty, price in found:
+        # Not every source has ids.
+        example = 'row %d' % id_ if id_ else '%s at %s' % (metric, period.from_epoch(begin).isoformat())
         if price is None:
-            _leave(content, begin, 'the price cannot be stored', 'row %d' % id_)
+            _leave(content, begin, 'the price cannot be stored', example)
         elif not 0 < end - begin <= LONGEST:
-            _leave(content, begin, 'not between a second and 31 days long', 'row %d' % id_)
+            _leave(content, begin, 'not between a second and 31 days long', example)
         elif qty is not None and not qty.is_finite():
-            _leave(content, begin, 'the quantity is no number', 'row %d' % id_)
+            _leave(content, begin, 'the quantity is no number', example)
         else:
             content.outcome.nulls += qty is None
             result[end - begin].append((begin, amount.ZERO if qty is None else qty, price))
@@ -407,14 +417,18 @@ def _leave(content: _Content, begin: int, reason: str, example: str) -> None:
 
 
 def _leave_filled(
-    parts: Iterable[series.Columns], filled: Collection[Cell], left: collections.Counter[int], outcome: Outcome
+    parts: Iterable[series.Columns],
+    filled: Collection[Cell],
+    there: Collection[Cell],
+    left: collections.Counter[int],
+    outcome: Outcome,
 ) -> Iterator[series.Columns]:
-    """Yield what there is of *parts* but points of cells that are *filled*, which are noted."""
+    """Yield what there is of *parts* but points of cells that are *filled*, which are noted unless they are *there*."""
     for part in parts:
         scope_id, metric = part.series.scope_id, part.series.metric
         taken = [(scope_id, metric, begin) in filled for begin in part.begins]
         for begin, is_taken in zip(part.begins, taken, strict=True):
-            if is_taken:
+            if is_taken and (scope_id, metric, begin) not in there:
                 left[begin] += 1
                 outcome.leave(
                     'the new storage holds points of that scope, metric and period already',
@@ -465,34 +479,41 @@ def _stretches(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def _refuse_changed(piece: plan.Piece, counts: Mapping[int, int]) -> None:
+def _refuse_changed(source: sources.Source, piece: plan.Piece, counts: Mapping[int, int]) -> None:
     for item in piece.begins:
-        before = piece.done[item.begin].row_count if item.begin in piece.done else 0
+        before = piece.done[item.begin].row_count if source.tells_new and item.begin in piece.done else 0
         if counts.get(item.begin, 0) != item.row_count - before:
             raise errors.Conflict(
-                'rated_data_frames has other rows that begin at %s than a moment ago, or than at the import before: '
+                '%s has other rows that begin at %s than a moment ago, or than at the import before: '
                 'expected %d new ones, found %d. Start again when nobody changes it.'
-                % (period.from_epoch(item.begin).isoformat(), item.row_count - before, counts.get(item.begin, 0))
+                % (
+                    source.name,
+                    period.from_epoch(item.begin).isoformat(),
+                    item.row_count - before,
+                    counts.get(item.begin, 0),
+                )
             )
 
 
-def _is_done(session: orm.Session, piece: plan.Piece) -> bool:
+def _is_done(session: orm.Session, marks: Any, piece: plan.Piece) -> bool:
     """Return whether somebody has imported *piece* since it was planned.
 
     :raises Conflict: somebody is at it.
     """
-    imported = models.ImportedFrame
-    query = sqlalchemy.select(imported).where(imported.begin.in_([item.begin for item in piece.begins]))
-    now = {row.begin: (row.row_count, row.last_id) for row in session.scalars(query.with_for_update())}
-    if now == {begin: (row.row_count, row.last_id) for begin, row in piece.done.items()}:
+    query = sqlalchemy.select(marks).where(marks.begin.in_([item.begin for item in piece.begins]))
+    now = {row.begin: row.row_count for row in session.scalars(query.with_for_update())}
+    if now == {begin: row.row_count for begin, row in piece.done.items()}:
         return False
-    if now == {item.begin: (item.row_count, item.last_id) for item in piece.begins}:
+    if now == {item.begin: item.row_count for item in piece.begins}:
         return True
     raise errors.Conflict('Another import is at work on the same rows. Start again when it has ended.')
 
 
 def forget(database: engine.Database, begins: Iterable[int]) -> None:
-    """Take what was imported of *begins* out of the new storage, where it is still as it was imported."""
+    """Take what was imported of *begins* out of the new storage, where it is still as it was imported.
+
+    From whichever source: a point does not say which it was.
+    """
     for day, instants in itertools.groupby(sorted(begins), key=lambda begin: begin // period.DAY):
         database.repeat(functools.partial(_forget, day=day, begins=frozenset(instants)))
 
@@ -536,5 +557,6 @@ def _forget(session: orm.Session, day: int, begins: frozenset[int]) -> None:
         cause='imported anew',
     )
     commit.edit_days(session, edit)
-    statements.delete_keys(session, models.ImportedFrame, [(begin,) for begin in sorted(begins)])
+    for marks in (models.ImportedFrame, models.ImportedPoint):
+        statements.delete_keys(session, marks, [(begin,) for begin in sorted(begins)])
     scopes.advance(session, guards.values())

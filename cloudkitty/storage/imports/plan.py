@@ -2,18 +2,19 @@
 """What is still to be imported, in pieces that one transaction takes."""
 
 from collections.abc import Iterable
+from collections.abc import Mapping
 import dataclasses
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import orm
 
 from cloudkitty import period
 from cloudkitty.db import engine
+from cloudkitty.db import statements
 from cloudkitty.storage import base
-from cloudkitty.storage.sqlalchemy import models
+from cloudkitty.storage.imports import sources
 from cloudkitty.storage.v1 import rows
-
-Imported = models.ImportedFrame
 
 #: How many rows a piece has at most, unless a single begin has more.
 LARGEST = 250_000
@@ -30,12 +31,13 @@ class Piece:
     """
 
     begins: tuple[rows.Begin, ...]
-    done: dict[int, Imported]
+    done: Mapping[int, Any]
 
     @property
     def count(self) -> int:
         """How many rows are to be imported."""
-        return sum(item.row_count for item in self.begins) - sum(item.row_count for item in self.done.values())
+        done = sum(int(item.row_count) for item in self.done.values())
+        return sum(item.row_count for item in self.begins) - done
 
     @property
     def ids(self) -> tuple[int, int]:
@@ -64,40 +66,49 @@ class Plan:
         return sum(piece.count for piece in self.pieces)
 
 
-def make(database: engine.Database, largest: int = LARGEST) -> Plan:
-    """Return what is to be imported.
+def make(database: engine.Database, source: sources.Source, largest: int = LARGEST) -> Plan:
+    """Return what is to be imported of *source*.
 
-    :param largest: rows of a piece; fewer where descriptions are long.
+    :param largest: rows of a piece; fewer where their texts are long.
     """
-    with database.snapshot() as session:
-        newest = rows.newest_id(session)
-        found = rows.list_begins(session, newest)
-        done = {item.begin: item for item in session.scalars(sqlalchemy.select(Imported))}
-        begins = [item for item in found if 0 <= item.begin < base.END_OF_TIME]
-        broken = _find_broken(session, begins, done)
-        largest = max(1, min(largest, LARGEST_TEXT // max(1, rows.average_text(session))))
+    survey = source.survey(database)
+    begins = [item for item in survey.begins if _is_storable(item)]
+    done, broken = survey.done, survey.broken
     fresh = [item for item in begins if item.begin not in done or item.row_count > done[item.begin].row_count]
+    largest = max(1, min(largest, LARGEST_TEXT // max(1, survey.average_text)))
     return Plan(
         tuple(_cut([item for item in fresh if item.begin not in broken], done, largest)),
-        newest,
-        sum(item.row_count for item in found),
+        survey.newest,
+        sum(item.row_count for item in survey.begins),
         tuple(begins),
         broken,
-        tuple(item for item in found if not 0 <= item.begin < base.END_OF_TIME),
+        tuple(item for item in survey.begins if not _is_storable(item)),
     )
 
 
-def list_left_out(session: orm.Session) -> list[int]:
-    """Return the begins of which rows could not be imported."""
-    return list(session.scalars(sqlalchemy.select(Imported.begin).where(Imported.left_out > 0)))
+def _is_storable(item: rows.Begin) -> bool:
+    return 0 <= item.begin < base.END_OF_TIME
 
 
-def count_left_out(session: orm.Session) -> int:
-    """Return how many rows could not be imported, in this run or before."""
-    return int(session.scalar(sqlalchemy.select(sqlalchemy.func.sum(Imported.left_out))) or 0)
+def list_done(session: orm.Session, marks: Any, begins: Iterable[int]) -> list[int]:
+    """Return those of *begins* that were imported; *marks* is that of the source."""
+    result: list[int] = []
+    for part in statements.chunks(sorted(begins)):
+        result += session.scalars(sqlalchemy.select(marks.begin).where(marks.begin.in_(part)))
+    return result
 
 
-def _cut(begins: Iterable[rows.Begin], done: dict[int, Imported], largest: int) -> Iterable[Piece]:
+def list_left_out(session: orm.Session, marks: Any) -> list[int]:
+    """Return the begins of which rows could not be imported; *marks* is that of the source."""
+    return list(session.scalars(sqlalchemy.select(marks.begin).where(marks.left_out > 0)))
+
+
+def count_left_out(session: orm.Session, marks: Any) -> int:
+    """Return how many rows could not be imported, in this run or before; *marks* is that of the source."""
+    return int(session.scalar(sqlalchemy.select(sqlalchemy.func.sum(marks.left_out))) or 0)
+
+
+def _cut(begins: Iterable[rows.Begin], done: Mapping[int, Any], largest: int) -> Iterable[Piece]:
     part: list[rows.Begin] = []
     count = 0
     for item in begins:
@@ -111,20 +122,5 @@ def _cut(begins: Iterable[rows.Begin], done: dict[int, Imported], largest: int) 
         yield _to_piece(part, done)
 
 
-def _to_piece(begins: list[rows.Begin], done: dict[int, Imported]) -> Piece:
+def _to_piece(begins: list[rows.Begin], done: Mapping[int, Any]) -> Piece:
     return Piece(tuple(begins), {item.begin: done[item.begin] for item in begins if item.begin in done})
-
-
-def _find_broken(session: orm.Session, begins: Iterable[rows.Begin], done: dict[int, Imported]) -> dict[int, str]:
-    found = {item.begin: item for item in begins}
-    broken = {}
-    for begin, item in done.items():
-        now = found[begin].row_count if begin in found else 0
-        if now < item.row_count:
-            broken[begin] = 'it had %d rows when they were imported, and has %d now' % (item.row_count, now)
-        elif now > item.row_count:
-            query = sqlalchemy.select(sqlalchemy.func.count()).select_from(rows.Frame)
-            where = (*rows.between(begin, begin + 1), rows.of_ids(item.last_id + 1, found[begin].last_id))
-            if session.scalar(query.where(*where)) != now - item.row_count:
-                broken[begin] = 'rows came to it later whose ids are lower than those that were imported'
-    return broken

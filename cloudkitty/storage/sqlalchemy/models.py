@@ -142,3 +142,18 @@ class ImportedFrame(Base):
     row_count: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
     last_id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
     left_out: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+
+
+class ImportedPoint(Base):
+    """How much of the points in InfluxDB has been imported, by begin.
+
+    :ivar begin: epoch second.
+    :ivar row_count: of the points with this begin.
+    :ivar left_out: how many of them could not be imported.
+    """
+
+    __tablename__ = 'imported_points'
+
+    begin: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    row_count: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+    left_out: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)

@@ -8,6 +8,9 @@ import sqlalchemy
 
 from cloudkitty.db import engine
 from cloudkitty.storage.v1 import models
+from cloudkitty.tests import flux
+from cloudkitty.tests import influxdb
+from cloudkitty.tests import samples
 
 
 def insert(programs, count, **changes):
@@ -87,3 +90,45 @@ def test_it_asks_for_tables_and_for_a_new_storage(programs):
     programs.set('storage', version=1)
     done = programs.run('cloudkitty-storage-import')
     assert done.returncode == 1 and '[storage] version = 1' in done.stderr
+
+
+def test_history_in_influxdb_is_imported_and_proven(programs):
+    programs.set('storage', backend='sqlalchemy')
+    programs.prepare()
+    with flux.Server() as server:
+        programs.set('storage_influxdb', version=2, url=server.url, token='secret')
+        begins = [samples.JUNE + hour * samples.HOUR for hour in range(50)]
+        server.write(influxdb.point(begin, 'cpu', 1, 0.1, {'id': 'a', 'project_id': 'p'}) for begin in begins)
+        done = programs.run('cloudkitty-storage-import', '--from', 'influxdb', '--dry-run')
+        assert done.returncode == 0, done.stderr
+        assert '50 rows became points' in done.stderr and 'nothing was written' in done.stderr
+        for count in (50, 0):
+            done = programs.run('cloudkitty-storage-import', '--from', 'influxdb')
+            assert done.returncode == 0, done.stderr
+            assert 'InfluxDB holds 50 rows, %d of them are to be imported' % count in done.stderr
+            assert (
+                'The totals of 1 scopes, metrics and months are equal: 50 points, quantity 50, price 5.' in done.stderr
+            )
+        # The other storage of old has nothing to do with it.
+        assert programs.run('cloudkitty-storage-import').returncode == 0
+        server.write([influxdb.point(begins[0], 'cpu', 1, 0.1, {'id': 'b', 'project_id': 'p'})])
+        done = programs.run('cloudkitty-storage-import', '--from', 'influxdb')
+        assert done.returncode == 1 and '2 rows of InfluxDB are left out, 2 of them in this run.' in done.stderr
+        done = programs.run('cloudkitty-storage-import', '--from', 'influxdb', '--again')
+        assert done.returncode == 0 and 'equal: 51 points' in done.stderr, done.stderr
+        programs.set('storage_influxdb', token='wrong')
+        done = programs.run('cloudkitty-storage-import', '--from', 'influxdb')
+    assert done.returncode == 1 and 'Traceback' not in done.stderr
+    assert 'InfluxDB at 127.0.0.1' in done.stderr and 'HTTP 401: unauthorized access' in done.stderr
+    done = programs.run('cloudkitty-storage-import', '--from', 'influxdb')
+    assert done.returncode == 1 and 'does not answer' in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_a_missing_option_of_influxdb_is_named(programs):
+    programs.set('storage', backend='sqlalchemy')
+    programs.prepare()
+    done = programs.run('cloudkitty-storage-import', '--from', 'influxdb')
+    assert done.returncode == 1 and '[storage_influxdb] database is needed with version = 1.' in done.stderr
+    programs.set('storage_influxdb', version=2, url='influx.example.org:8086', token='secret')
+    done = programs.run('cloudkitty-storage-import', '--from', 'influxdb')
+    assert done.returncode == 1 and '[storage_influxdb] url must begin with http:// or https://.' in done.stderr

@@ -10,8 +10,9 @@ import sqlalchemy
 from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty.cli import drop
-from cloudkitty.cli import frames_import
+from cloudkitty.cli import history_import
 from cloudkitty.db import migration
+from cloudkitty.storage.imports import frames
 from cloudkitty.storage.imports import pieces
 from cloudkitty.storage.imports import plan
 from cloudkitty.storage.sqlalchemy import driver
@@ -107,9 +108,11 @@ def import_all(stand):
         SimpleNamespace(ThreadPoolExecutor=lambda count: futurist.SynchronousExecutor()),
     )
     try:
-        found = plan.make(stand.database, 4)
-        frames_import.import_all(stand.database, found, test_import.DEFINITIONS, period.UTC, False)
-        return frames_import.check(stand.database, plan.make(stand.database))
+        source = frames.Frames(test_import.DEFINITIONS, period.UTC)
+        metric_types = [item.type for item in test_import.DEFINITIONS]
+        found = plan.make(stand.database, source, 4)
+        history_import.import_all(stand.database, source, found, metric_types, False)
+        return history_import.check(stand.database, source, plan.make(stand.database, source))
     finally:
         pieces.futures = threads
 

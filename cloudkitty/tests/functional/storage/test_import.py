@@ -15,9 +15,9 @@ from cloudkitty import period
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import history
 from cloudkitty.db import scopes
+from cloudkitty.storage.imports import frames
 from cloudkitty.storage.imports import pieces
 from cloudkitty.storage.imports import plan
-from cloudkitty.storage.imports import splitting
 from cloudkitty.storage.imports import totals
 from cloudkitty.storage.sqlalchemy import driver
 from cloudkitty.storage.sqlalchemy import models
@@ -31,6 +31,8 @@ DEFINITIONS = (
     metric.Metric('cpu', 'cpu', 'u', groupby=('id', 'project_id'), metadata=('flavor',)),
     metric.Metric('disk', 'disk', 'u', groupby=('id', 'project_id')),
 )
+#: For looking only.
+FRAMES = frames.Frames(DEFINITIONS, datetime.timezone.utc)
 DESC = {'id': 'a', 'project_id': 'p', 'flavor': 'small', 'colour': 'grün'}
 #: What an import fills.
 TABLES = (models.SeriesRow, models.RatedDay, models.ScopeDay, models.ScopeMonth, models.ImportedFrame)
@@ -56,13 +58,14 @@ def insert(database, *rows):
 
 def run(database, largest=plan.LARGEST, dry_run=False, stop=None):
     """Import, at most *stop* pieces; return what became of the rows, and the totals that differ."""
-    found = plan.make(database, largest)
-    splitter = splitting.Splitter(DEFINITIONS, datetime.timezone.utc)
-    importer = pieces.Importer(database, splitter, [item.type for item in DEFINITIONS], dry_run)
+    source = frames.Frames(DEFINITIONS, datetime.timezone.utc)
+    found = plan.make(database, source, largest)
+    importer = pieces.Importer(database, source, [item.type for item in DEFINITIONS], dry_run)
     outcome = pieces.Outcome()
     for _, done in importer.run(found.pieces[:stop], found.newest):
         outcome.add(done)
-    differing = [total for month in totals.compare(database, found.begins) for total in month if total.old != total.new]
+    months = totals.compare(database, source, found.begins)
+    differing = [total for month in months for total in month if total.old != total.new]
     return outcome, differing
 
 
@@ -276,7 +279,7 @@ def test_rows_that_vanished_are_an_error_that_names_them(database):
     outcome, differing = run(database)
     # What has nothing to do with it is imported.
     assert outcome.points == 1 and len(differing) == 1
-    assert list(plan.make(database).broken.values()) == ['it had 2 rows when they were imported, and has 1 now']
+    assert list(plan.make(database, FRAMES).broken.values()) == ['it had 2 rows when they were imported, and has 1 now']
     again(database)
     assert run(database) == (pieces.Outcome(points=1), [])
     assert len(points_of(database)) == 2
@@ -284,7 +287,7 @@ def test_rows_that_vanished_are_an_error_that_names_them(database):
 
 def again(database):
     with database.reader() as session:
-        pieces.forget(database, {*plan.make(database).broken, *plan.list_left_out(session)})
+        pieces.forget(database, {*plan.make(database, FRAMES).broken, *plan.list_left_out(session, FRAMES.marks)})
 
 
 def test_rows_with_lower_ids_that_come_late_are_imported_anew(database):
@@ -294,7 +297,7 @@ def test_rows_with_lower_ids_that_come_late_are_imported_anew(database):
     insert(database, {**row(res_type='late'), 'id': 102}, *later)
     outcome, _ = run(database)
     assert outcome.points == 2
-    (reason,) = plan.make(database).broken.values()
+    (reason,) = plan.make(database, FRAMES).broken.values()
     assert reason == 'rows came to it later whose ids are lower than those that were imported'
     again(database)
     assert run(database) == (pieces.Outcome(points=3), [])
@@ -352,9 +355,9 @@ def test_points_behind_the_clock_are_rated_anew(database):
 
 def test_two_imports_of_the_same_rows_import_them_once(database):
     insert(database, *(row(JUNE + hour * HOUR) for hour in range(5)))
-    found = plan.make(database, 2)
-    splitter = splitting.Splitter(DEFINITIONS, datetime.timezone.utc)
-    first, second = (pieces.Importer(database, splitter, ['cpu', 'disk']) for _ in range(2))
+    source = frames.Frames(DEFINITIONS, datetime.timezone.utc)
+    found = plan.make(database, source, 2)
+    first, second = (pieces.Importer(database, source, ['cpu', 'disk']) for _ in range(2))
     counts = [outcome.points for _, outcome in first.run(found.pieces, found.newest)]
     assert [outcome.points for _, outcome in second.run(found.pieces, found.newest)] == counts
     assert history._count_imported(database) == (5, 0)
@@ -419,7 +422,7 @@ def test_rows_at_the_end_of_time_are_not_imported(database):
             ],
         )
     assert run(database) == (pieces.Outcome(points=1), [])
-    assert [item.row_count for item in plan.make(database).outside] == [1, 1, 1]
+    assert [item.row_count for item in plan.make(database, FRAMES).outside] == [1, 1, 1]
 
 
 def test_an_import_mends_what_the_ledger_misses(database):

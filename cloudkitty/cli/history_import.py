@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``cloudkitty-storage-import`` does: rows of the storage of old become series and days."""
+"""What ``cloudkitty-storage-import`` does: what a storage of old holds becomes series and days."""
 
+from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
@@ -17,13 +18,18 @@ from cloudkitty import conf as options
 from cloudkitty import errors
 from cloudkitty import metric
 from cloudkitty import period
+from cloudkitty.cli import storage_import
+from cloudkitty.clients import influxdb
 from cloudkitty.conf import metrics as metrics_file
 from cloudkitty.db import engine
 from cloudkitty.db import migration
+from cloudkitty.storage.imports import frames
+from cloudkitty.storage.imports import influx
 from cloudkitty.storage.imports import pieces
 from cloudkitty.storage.imports import plan
-from cloudkitty.storage.imports import splitting
+from cloudkitty.storage.imports import sources
 from cloudkitty.storage.imports import totals
+from cloudkitty.storage.sqlalchemy import models
 
 LOG = logging.getLogger(__name__)
 
@@ -44,33 +50,56 @@ def run(conf: Any, database: engine.Database) -> None:
     if not migration.is_at_head(database, migration.SERIES) or not migration.is_at_head(database, migration.STORAGE_V1):
         raise errors.Conflict('Tables are missing or old: run cloudkitty-dbsync upgrade and cloudkitty-storage-init.')
     definitions = metrics_file.load(conf.collect.metrics_conf, conf.collect.scope_key).metrics
-    zone = options.zone(conf)
-    found = plan.make(database)
+    source = _make_source(conf, definitions)
+    found = plan.make(database, source)
     if conf.again:
         with database.reader() as session:
-            begins = {*found.broken, *plan.list_left_out(session)}
+            begins = {*found.broken, *plan.list_left_out(session, source.marks)}
         LOG.info('The rows of %d begins are imported anew%s.', len(begins), ', but not now' if conf.dry_run else '')
         if not conf.dry_run:
-            pieces.forget(database, begins)
-            found = plan.make(database)
-    LOG.info('rated_data_frames holds %d rows, %d of them are to be imported.', found.total, found.count)
-    outcome = import_all(database, found, definitions, zone, conf.dry_run)
+            _forget(database, source, begins)
+            found = plan.make(database, source)
+    LOG.info('%s holds %d rows, %d of them are to be imported.', source.name, found.total, found.count)
+    outcome = import_all(database, source, found, [definition.type for definition in definitions], conf.dry_run)
     _tell(outcome)
-    trouble = [*_describe_broken(found), *_describe_left_out(database, outcome, conf.dry_run)]
+    trouble = [*_describe_broken(found), *_describe_left_out(database, source, outcome, conf.dry_run)]
     if conf.dry_run:
         LOG.info('This was a dry run: nothing was written.')
     else:
-        trouble += check(database, found)
+        trouble += check(database, source, found)
     if trouble:
         raise errors.Conflict(' '.join(trouble))
 
 
+def _make_source(conf: Any, definitions: Sequence[metric.Metric]) -> sources.Source:
+    zone = options.zone(conf)
+    if conf.source == storage_import.SQL:
+        return frames.Frames(definitions, zone)
+    return influx.Points(influxdb.from_options(conf), conf.collect.scope_key, conf.collect.period, zone)
+
+
+def _forget(database: engine.Database, source: sources.Source, begins: Collection[int]) -> None:
+    """Take *begins* out; tell where that takes out what came from another source."""
+    for option, marks in ((storage_import.SQL, models.ImportedFrame), (storage_import.INFLUXDB, models.ImportedPoint)):
+        with database.reader() as session:
+            count = 0 if marks is source.marks else len(plan.list_done(session, marks, begins))
+        if count:
+            LOG.warning('%d of these begins were imported with --from %s too: run it again as well.', count, option)
+    pieces.forget(database, begins)
+
+
 def import_all(
-    database: engine.Database, found: plan.Plan, definitions: Sequence[metric.Metric], zone: Any, dry_run: bool
+    database: engine.Database,
+    source: sources.Source,
+    found: plan.Plan,
+    metric_types: Collection[str],
+    dry_run: bool,
 ) -> pieces.Outcome:
-    """Import all pieces of *found*, telling how far it is."""
-    splitter = splitting.Splitter(definitions, zone)
-    importer = pieces.Importer(database, splitter, [definition.type for definition in definitions], dry_run)
+    """Import all pieces of *found*, telling how far it is.
+
+    :param metric_types: those that an empty period is empty of.
+    """
+    importer = pieces.Importer(database, source, metric_types, dry_run)
     outcome = pieces.Outcome()
     began = time.monotonic()
     for done in _show_progress(importer.run(found.pieces, found.newest), found.count):
@@ -78,7 +107,7 @@ def import_all(
     if found.count:
         seconds = time.monotonic() - began
         LOG.info('%d rows in %.1f s: %.0f rows/s.', found.count, seconds, found.count / max(seconds, 0.001))
-    for place, text in splitter.malformed.items():
+    for place, text in source.malformed.items():
         LOG.warning('%s: a description is no JSON object, and was kept whole as the attribute desc: %s', place, text)
     return outcome
 
@@ -127,21 +156,23 @@ def _describe_broken(found: plan.Plan) -> list[str]:
     return trouble
 
 
-def _describe_left_out(database: engine.Database, outcome: pieces.Outcome, dry_run: bool) -> list[str]:
+def _describe_left_out(
+    database: engine.Database, source: sources.Source, outcome: pieces.Outcome, dry_run: bool
+) -> list[str]:
     now = sum(outcome.left_out.values())
     if dry_run:
         return ['%d rows would be left out.' % now] if now else []
     with database.reader() as session:
-        count = plan.count_left_out(session)
-    return ['%d rows of rated_data_frames are left out, %d of them in this run.' % (count, now)] if count else []
+        count = plan.count_left_out(session, source.marks)
+    return ['%d rows of %s are left out, %d of them in this run.' % (count, source.name, now)] if count else []
 
 
-def check(database: engine.Database, found: plan.Plan) -> list[str]:
+def check(database: engine.Database, source: sources.Source, found: plan.Plan) -> list[str]:
     """Compare totals per scope, metric and UTC month; print those that differ; return what is wrong."""
     count = 0
     points, qty, price = totals.NOTHING
     differing = []
-    for month in totals.compare(database, found.begins):
+    for month in totals.compare(database, source, found.begins):
         count += len(month)
         differing += [total for total in month if total.old != total.new]
         for total in month:
@@ -155,7 +186,7 @@ def check(database: engine.Database, found: plan.Plan) -> list[str]:
             amount.to_text(price),
         )
         return []
-    table = prettytable.PrettyTable(['Scope', 'Metric', 'Month', 'Total of', 'rated_data_frames', 'New storage'])
+    table = prettytable.PrettyTable(['Scope', 'Metric', 'Month', 'Total of', source.name, 'New storage'])
     table.align = 'l'
     for total in differing:
         for name in totals.Sums._fields:
