@@ -12,6 +12,7 @@ from typing import Any
 
 from cloudkitty import period
 from cloudkitty import usage
+from cloudkitty.clients import answers
 from cloudkitty.collector.gnocchi import requests
 
 LOG = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Watch:
                 return self._found
             problem = ''
             try:
-                deadline = requests.Deadline(min(TIMEOUT, client.timeout))
+                deadline = answers.Deadline(min(TIMEOUT, client.timeout))
                 answer = client.get('/v1/status', [('details', 'false')], deadline)
                 self._found, self._life = self._judge(answer), LIFE
             except (requests.RequestFailed, ValueError) as error:

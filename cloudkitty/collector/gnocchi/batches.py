@@ -22,6 +22,7 @@ from cloudkitty import errors
 from cloudkitty import metric as metrics
 from cloudkitty import period as periods
 from cloudkitty import usage
+from cloudkitty.clients import answers
 from cloudkitty.clients import gnocchi
 from cloudkitty.clients import keystone
 from cloudkitty.collector import base
@@ -172,7 +173,7 @@ class GnocchiCollector(base.BaseCollector):
             self._server,
             remembered,
             batch,
-            requests.Deadline(self._timeout),
+            answers.Deadline(self._timeout),
         )
 
 
@@ -245,7 +246,7 @@ class _Work:
         learnt: server.Server,
         remembered: warm.Inventories,
         batch: usage.Batch,
-        deadline: requests.Deadline,
+        deadline: answers.Deadline,
     ) -> None:
         self._client = client
         self._scope_key = scope_key

@@ -17,6 +17,7 @@ from typing import Any
 from urllib import parse
 
 from cloudkitty import period as periods
+from cloudkitty.clients import answers
 from cloudkitty.collector.gnocchi import requests
 
 #: Gnocchi's own limit of a page, unless its operator changed it; a smaller one only makes more pages.
@@ -279,7 +280,7 @@ class Wanted:
 
 
 def read(
-    client: requests.Client, wanted: Wanted, scope_ids: Collection[str], begin: int, deadline: requests.Deadline
+    client: requests.Client, wanted: Wanted, scope_ids: Collection[str], begin: int, deadline: answers.Deadline
 ) -> Inventory:
     """Return the resources of *scope_ids* with the revisions in force at *begin* or later, up to now.
 
@@ -313,7 +314,7 @@ def read_changes(
     scope_ids: Collection[str],
     begin: int,
     since: int,
-    deadline: requests.Deadline,
+    deadline: answers.Deadline,
 ) -> Changes:
     """Return the resources of *scope_ids* of which a revision began or ended at *since* or later.
 
@@ -349,7 +350,7 @@ def _read(
     values: Iterable[str],
     begin: int,
     resources: dict[str, Resource],
-    deadline: requests.Deadline,
+    deadline: answers.Deadline,
 ) -> None:
     path = _path(wanted.resource_type)
     query = [('history', 'true'), ('limit', str(PAGE)), ('sort', 'id:asc')]
@@ -406,7 +407,7 @@ def alive(begin: int) -> dict[str, Any]:
 
 
 def has_metric_anywhere(
-    client: requests.Client, resource_type: str, metric_name: str, deadline: requests.Deadline
+    client: requests.Client, resource_type: str, metric_name: str, deadline: answers.Deadline
 ) -> bool:
     """Return whether any resource of *resource_type*, in whatever scope, has *metric_name* (not a pattern)."""
     for page in client.pages('/v1/metric', [('name', metric_name), ('limit', str(PAGE))], None, deadline):

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from cloudkitty import metric as metrics
+from cloudkitty.clients import answers
 from cloudkitty.collector.gnocchi import inventory
 from cloudkitty.collector.gnocchi import requests
 
@@ -18,7 +19,7 @@ def find_refusing(
     metric: metrics.Metric,
     resources: Mapping[str, inventory.Resource],
     named: frozenset[str],
-    deadline: requests.Deadline,
+    deadline: answers.Deadline,
 ) -> dict[str, str]:
     """Return {resource id: what to change} of those of *resources* whose archive policy does not fit *metric*.
 

@@ -20,7 +20,8 @@ import requests
 
 from cloudkitty import errors
 from cloudkitty import telemetry
-from cloudkitty.collector.gnocchi import gate
+from cloudkitty.clients import answers
+from cloudkitty.clients import gate
 
 LOG = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ ATTEMPTS = 3
 PAUSE = 0.3
 #: The name of this source among the figures that are counted.
 SOURCE = 'gnocchi'
-CHUNK = 1 << 16
 #: Seconds by which clocks may differ, and for which it is remembered that they differed by more.
 APART, APART_LIFE = 300, 7200
 
@@ -64,17 +64,6 @@ class RequestFailed(errors.SourceError):
     @property
     def is_permanent(self) -> bool:
         return self.refusal in (Refusal.METRICS, Refusal.CONFIGURATION, Refusal.NO_TYPE)
-
-
-class Deadline:
-    """An instant after which nothing is asked any more."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    @property
-    def left(self) -> float:
-        return self._end - time.monotonic()
 
 
 class Client:
@@ -121,7 +110,7 @@ class Client:
         if apart >= self._apart or time.monotonic() - self._apart_at > APART_LIFE:
             self._apart, self._apart_at = apart, time.monotonic()
 
-    def post(self, path: str, query: list[tuple[str, str]], body: Any, deadline: Deadline) -> Any:
+    def post(self, path: str, query: list[tuple[str, str]], body: Any, deadline: answers.Deadline) -> Any:
         """Return the parsed answer of a POST of *body* to *path*; raises :class:`RequestFailed`."""
         return parse_json(self._ask('POST', path, query, json.dumps(body), deadline)[0])
 
@@ -130,7 +119,7 @@ class Client:
         path: str,
         query: list[tuple[str, str]],
         body: Any,
-        deadline: Deadline,
+        deadline: answers.Deadline,
         note: Callable[[float], None] | None = None,
     ) -> Iterator[Any]:
         """Return an iterator over the list that a POST of *body* gives: fractions are Decimals.
@@ -144,11 +133,13 @@ class Client:
         text, _ = self._ask('POST', path, query, json.dumps(body), deadline, note)
         return _iterate(text)
 
-    def get(self, path: str, query: list[tuple[str, str]], deadline: Deadline) -> Any:
+    def get(self, path: str, query: list[tuple[str, str]], deadline: answers.Deadline) -> Any:
         """Return the parsed object that *path* gives, asked for once; raises :class:`RequestFailed`."""
         return parse_json(self._ask_once('GET', path, query, None, deadline, None, brackets='{}')[0])
 
-    def pages(self, path: str, query: list[tuple[str, str]], body: Any | None, deadline: Deadline) -> Iterator[Any]:
+    def pages(
+        self, path: str, query: list[tuple[str, str]], body: Any | None, deadline: answers.Deadline
+    ) -> Iterator[Any]:
         """Yield the parsed pages of a list: POSTs of *body*, or GETs where it is None.
 
         Raises :class:`RequestFailed`.
@@ -172,7 +163,7 @@ class Client:
         path: str,
         query: list[tuple[str, str]],
         body: str | None,
-        deadline: Deadline,
+        deadline: answers.Deadline,
         note: Callable[[float], None] | None = None,
     ) -> tuple[str, str | None]:
         """Return (text of the answer, URL of the next page or None)."""
@@ -197,7 +188,7 @@ class Client:
         path: str,
         query: list[tuple[str, str]],
         body: str | None,
-        deadline: Deadline,
+        deadline: answers.Deadline,
         note: Callable[[float], None] | None,
         brackets: str = '[]',
     ) -> tuple[str, str | None]:
@@ -236,7 +227,7 @@ class Client:
         headers: dict[str, str],
         seconds: float,
     ) -> tuple[requests.Response, bytes]:
-        own = Deadline(seconds)
+        own = answers.Deadline(seconds)
         begin = time.monotonic()
         try:
             answer = self._adapter.request(
@@ -253,7 +244,7 @@ class Client:
             )
             self._note_clock(answer.headers.get('Date'))
             with answer:
-                content = _read(answer, own)
+                content = answers.read(answer, own)
         except (exceptions.ConnectTimeout, requests.exceptions.Timeout, TimeoutError) as error:
             telemetry.count(telemetry.REQUESTS, source=SOURCE, status='timeout')
             raise RequestFailed(Refusal.TOO_BIG, 'Gnocchi: no answer within %d s.' % seconds) from error
@@ -265,16 +256,10 @@ class Client:
         telemetry.count(telemetry.REQUESTS, source=SOURCE, status=str(answer.status_code))
         telemetry.observe(telemetry.ANSWERS, time.monotonic() - begin, source=SOURCE)
         if answer.status_code in (429, 502, 503):
-            self._gate.note_failing(_wait_of(answer))
+            self._gate.note_failing(answers.wait_of(answer))
         else:
             self._gate.note_working()
         return answer, content
-
-
-def _wait_of(answer: requests.Response) -> float:
-    """Return the seconds that an answer asks to wait before the next request; 0 where it does not say."""
-    text = answer.headers.get('Retry-After', '')
-    return float(text) if text.isascii() and text.isdigit() else 0
 
 
 def parse_json(text: str) -> Any:
@@ -334,16 +319,6 @@ def sense(what: str) -> Iterator[None]:
         yield
     except (KeyError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise RequestFailed(Refusal.TROUBLE, 'Gnocchi: %s that makes no sense.' % what) from error
-
-
-def _read(answer: requests.Response, deadline: Deadline) -> bytes:
-    """Return the body of *answer*; raises TimeoutError when it takes longer than *deadline*, however it trickles."""
-    parts = []
-    for part in answer.iter_content(CHUNK):
-        parts.append(part)
-        if deadline.left <= 0:
-            raise TimeoutError
-    return b''.join(parts)
 
 
 _NO_METRIC = re.compile(r'Metrics? .* does not exist')

@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from cloudkitty.collector.gnocchi import gate
+from cloudkitty.clients import gate
 
 
 class Clock:

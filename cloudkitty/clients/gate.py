@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How hard a worker may press a Gnocchi: some requests at a time, and none while it is down."""
+"""How hard a worker may press a server: some requests at a time, and none while it is down."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
