@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What answers of Prometheus mean."""
+
+import json
+
+import pytest
+
+from cloudkitty.clients import prometheus
+
+Refusal = prometheus.Refusal
+
+
+def answer(result, kind='matrix', **more):
+    return json.dumps({'status': 'success', 'data': {'resultType': kind, 'result': result}, **more}).encode()
+
+
+def error(kind, text):
+    return json.dumps({'status': 'error', 'errorType': kind, 'error': text}).encode()
+
+
+def test_numbers_keep_their_digits_and_instants_are_milliseconds():
+    body = (
+        b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"vm":"a"},'
+        b'"values":[[1700003599.999,"12345678912.5"],[1700007200,"NaN"],[1700010799.1,"1e-07"]]}]}}'
+    )
+    found = prometheus.parse_answer(200, body)
+    assert found.series == [
+        ({'vm': 'a'}, [[1700003599999, '12345678912.5'], [1700007200000, 'NaN'], [1700010799100, '1e-07']], False)
+    ]
+    assert found.warnings == found.infos == ()
+
+
+def test_vector_and_scalar_read_alike():
+    vector = prometheus.parse_answer(200, answer([{'metric': {'vm': 'a'}, 'value': [7, '1']}], 'vector'))
+    assert vector.series == [({'vm': 'a'}, [[7000, '1']], False)]
+    assert prometheus.parse_answer(200, answer([7, '1'], 'scalar')).series == [({}, [[7000, '1']], False)]
+
+
+def test_warnings_and_infos_are_told_apart():
+    found = prometheus.parse_answer(200, answer([], warnings=['one\nstore failed'], infos=['no counter']))
+    assert (found.warnings, found.infos) == (('one store failed',), ('no counter',))
+
+
+def test_histogram_is_no_number():
+    found = prometheus.parse_answer(200, answer([{'metric': {}, 'histograms': [[7, {'count': '1'}]]}]))
+    assert found.series == [({}, [], True)]
+
+
+@pytest.mark.parametrize(
+    ('status', 'body', 'refusal'),
+    [
+        (400, error('bad_data', 'parse error: unexpected end'), Refusal.CONFIGURATION),
+        (400, error('bad_data', 'exceeded maximum resolution of 11,000 points per timeseries'), Refusal.TOO_BIG),
+        (422, error('execution', 'multiple matches for labels'), Refusal.EXECUTION),
+        (422, error('execution', 'query processing would load too many samples into memory'), Refusal.TOO_BIG),
+        (503, error('timeout', 'query timed out'), Refusal.TOO_BIG),
+        (504, b'<html>', Refusal.TOO_BIG),
+        (413, b'', Refusal.TOO_BIG),
+        (500, error('internal', 'disk'), Refusal.TROUBLE),
+        (404, b'404 page not found', Refusal.TROUBLE),
+        (302, b'', Refusal.TROUBLE),
+        (401, b'Unauthorized', Refusal.AWAY),
+        (200, b'', Refusal.TROUBLE),
+        (200, b'[]', Refusal.TROUBLE),
+        (200, b'\xff', Refusal.TROUBLE),
+        (200, b'{"status":"success","data":{"resultType":"matrix","result":[', Refusal.TROUBLE),
+        (200, b'{"status":"success"}', Refusal.TROUBLE),
+        (200, answer([{'metric': 'x', 'values': []}]), Refusal.TROUBLE),
+        (200, answer([{'values': []}]), Refusal.TROUBLE),
+        (200, answer([7, 'text'], 'string'), Refusal.CONFIGURATION),
+        (200, error('timeout', 'slow'), Refusal.TOO_BIG),
+    ],
+)
+def test_refusals(status, body, refusal):
+    with pytest.raises(prometheus.RequestFailed) as caught:
+        prometheus.parse_answer(status, body)
+    assert caught.value.refusal is refusal
+    assert '\n' not in str(caught.value)
+
+
+def test_text_of_promql_is_quoted():
+    assert prometheus.quote('a"b\\c\nd') == '"a\\"b\\\\c\\nd"'
