@@ -5,11 +5,22 @@ import time
 
 import requests
 
+from cloudkitty import errors
+
 CHUNK = 1 << 16
 
 
 class TooLong(Exception):
     """An answer has more bytes than its reader takes."""
+
+
+class RequestFailed(errors.SourceError):
+    """A request did not give data; each client says why in its own words."""
+
+    @property
+    def is_trouble(self) -> bool:
+        """Whether asking for less at a time may give some of it."""
+        raise NotImplementedError
 
 
 class Deadline:

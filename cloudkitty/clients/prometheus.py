@@ -49,7 +49,7 @@ class Refusal(enum.Enum):
     AWAY = 'the source cannot be reached, or does not let us in'
 
 
-class RequestFailed(errors.SourceError):
+class RequestFailed(answers.RequestFailed):
     """A request did not give data."""
 
     def __init__(self, refusal: Refusal, text: str) -> None:
@@ -62,7 +62,6 @@ class RequestFailed(errors.SourceError):
 
     @property
     def is_trouble(self) -> bool:
-        """Whether it may be the server that failed, rather than what was asked."""
         return self.refusal is not Refusal.CONFIGURATION
 
 
@@ -71,12 +70,12 @@ class Series(NamedTuple):
 
     :ivar labels: name to value; what a series does not have is missing.
     :ivar samples: [millisecond since the epoch, text of the number], ascending.
-    :ivar is_histogram: there are samples that are histograms and no numbers; they are not among *samples*.
+    :ivar histograms: the same of samples that are histograms and no numbers.
     """
 
     labels: Mapping[str, str]
     samples: list[list[Any]]
-    is_histogram: bool
+    histograms: list[list[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -299,14 +298,18 @@ def parse_answer(status: int, content: bytes) -> Answer:
         data = document['data']
         kind, result = data['resultType'], data['result']
         if kind == 'matrix':
-            found = [_series(item['metric'], item.get('values', []), 'histograms' in item) for item in result]
+            found = [_series(item['metric'], item.get('values', []), item.get('histograms', [])) for item in result]
         elif kind == 'vector':
             found = [
-                _series(item['metric'], [item['value']] if 'value' in item else [], 'histogram' in item)
+                _series(
+                    item['metric'],
+                    [item['value']] if 'value' in item else [],
+                    [item['histogram']] if 'histogram' in item else [],
+                )
                 for item in result
             ]
         elif kind == 'scalar':
-            found = [_series({}, [result], False)]
+            found = [_series({}, [result], [])]
         else:
             raise RequestFailed(Refusal.CONFIGURATION, 'Prometheus: the query gives a %s.' % kind)
         return Answer(found, _lines(document.get('warnings')), _lines(document.get('infos')))
@@ -314,13 +317,15 @@ def parse_answer(status: int, content: bytes) -> Answer:
         raise RequestFailed(Refusal.TROUBLE, 'Prometheus: an answer that makes no sense.') from error
 
 
-def _series(labels: Any, samples: Any, is_histogram: bool) -> Series:
-    if type(labels) is not dict or type(samples) is not list:
+def _series(labels: Any, samples: Any, histograms: Any) -> Series:
+    if type(labels) is not dict or type(samples) is not list or type(histograms) is not list:
         raise TypeError('a series that is none')
-    return Series(labels, samples, is_histogram)
+    return Series(labels, samples, histograms)
 
 
 def _lines(value: Any) -> tuple[str, ...]:
+    if not isinstance(value or [], list):
+        raise TypeError('lines that are none')
     return tuple(' '.join(str(line).split())[:400] for line in value or ())
 
 

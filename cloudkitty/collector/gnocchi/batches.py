@@ -17,7 +17,6 @@ import time
 from typing import Any
 
 from cloudkitty import coverage
-from cloudkitty import dataframe
 from cloudkitty import errors
 from cloudkitty import metric as metrics
 from cloudkitty import period as periods
@@ -26,13 +25,13 @@ from cloudkitty.clients import answers
 from cloudkitty.clients import gnocchi
 from cloudkitty.clients import keystone
 from cloudkitty.collector import base
-from cloudkitty.collector import exceptions
+from cloudkitty.collector import isolate
+from cloudkitty.collector import troubles
 from cloudkitty.collector.gnocchi import arguments
 from cloudkitty.collector.gnocchi import asks
 from cloudkitty.collector.gnocchi import backlog
 from cloudkitty.collector.gnocchi import cells
 from cloudkitty.collector.gnocchi import inventory
-from cloudkitty.collector.gnocchi import isolate
 from cloudkitty.collector.gnocchi import policies
 from cloudkitty.collector.gnocchi import requests
 from cloudkitty.collector.gnocchi import server
@@ -59,7 +58,7 @@ FORGET = 3600
 Refusal = requests.Refusal
 
 
-class GnocchiCollector(base.BaseCollector):
+class GnocchiCollector(base.BatchCollector):
     """Asks Gnocchi.
 
     :param client: how to reach it.
@@ -95,7 +94,7 @@ class GnocchiCollector(base.BaseCollector):
             self.conf = {metric.key: base.as_dict(metric) for metric in metrics}
         self._client = client
         self._scope_key = scope_key
-        self._runner = isolate.Runner(executor, max_granules)
+        self._runner = isolate.Runner(executor, max_granules, requests.RequestFailed)
         self._timeout = timeout
         self._server = server.Server()
         self._warm = warm.Inventories(max_resources)
@@ -122,34 +121,6 @@ class GnocchiCollector(base.BaseCollector):
     @staticmethod
     def check_extra_args(extra_args: dict[str, Any]) -> dict[str, Any]:
         return arguments.check(extra_args)
-
-    def collect(self, batch: usage.Batch) -> usage.Usage:
-        if any(getattr(type(self), name) is not getattr(GnocchiCollector, name) for name in ('fetch_all', 'retrieve')):
-            # A plugin of the field that derives from this one.
-            return base.collect_classic(self, batch)
-        return self._collect(batch)
-
-    def fetch_all(
-        self,
-        metric_name: str,
-        start: datetime.datetime,
-        end: datetime.datetime,
-        project_id: str | None = None,
-        q_filter: Any = None,
-    ) -> list[dataframe.DataPoint]:
-        if project_id is None or q_filter is not None:
-            raise exceptions.CollectError('A scope is needed, and no filter can be given.')
-        metric = self.metrics[metric_name]
-        begin = periods.to_epoch(start)
-        found = self._collect(usage.Batch((project_id,), (metric,), begin, periods.to_epoch(end) - begin, 1))
-        for trouble in found.troubles:
-            if trouble.status is coverage.Status.FAILED:
-                raise (errors.PermanentSourceError if trouble.permanent else exceptions.CollectError)(trouble.error)
-        return [
-            self._create_data_point(base.as_dict(metric), quantity, 0, item.series.groupby, item.series.metadata, start)
-            for item in found.columns
-            for quantity in item.quantities
-        ]
 
     def _collect(self, batch: usage.Batch) -> usage.Usage:
         if self._client is None:
@@ -242,7 +213,7 @@ class _Work:
         self,
         client: requests.Client,
         scope_key: str,
-        runner: isolate.Runner,
+        runner: isolate.Runner[requests.RequestFailed],
         learnt: server.Server,
         remembered: warm.Inventories,
         batch: usage.Batch,
@@ -264,7 +235,7 @@ class _Work:
         # How many resources were left out when a part was asked for.
         self._left_out: dict[tuple[str, asks.Ask], int] = {}
         # (scope id, metric type, begin) to what became of the cell.
-        self._troubles: dict[tuple[str, str, int], tuple[coverage.Status, str, bool]] = {}
+        self._troubles: dict[troubles.Cell, troubles.Content] = {}
         # Metric types that are not asked for, to the metric and what came of looking for it anywhere.
         self._silent: dict[str, tuple[metrics.Metric, bool | requests.RequestFailed]] = {}
         self._answered = self._failed = False
@@ -312,7 +283,9 @@ class _Work:
                     result.strays,
                 )
             self._note_late(kind, self._subjects[name].metric.name, result.seen)
-        return usage.Usage(self._batch, columns, self._list_troubles(), self._failed and not self._answered)
+        return usage.Usage(
+            self._batch, columns, troubles.join(self._troubles, self._batch), self._failed and not self._answered
+        )
 
     def _note_unfinished(self) -> None:
         """Have what is not over yet by the clock of Gnocchi waited for, where it is by the clock of this host only.
@@ -771,24 +744,6 @@ class _Work:
         )
         self._failed = self._failed or failed
         self._answered = self._answered or not failed
-
-    def _list_troubles(self) -> list[usage.Trouble]:
-        """Return the troubles of the batch, neighbours of equal content joined."""
-        wanted = set(self._batch.scope_ids)
-        result: list[usage.Trouble] = []
-        last: tuple[tuple[str, str], int, tuple[coverage.Status, str, bool]] | None = None
-        for scope_id, name, begin in sorted(self._troubles):
-            if scope_id not in wanted or begin >= self._batch.end:
-                continue
-            what = self._troubles[scope_id, name, begin]
-            end = begin + self._batch.length
-            if last == ((scope_id, name), begin, what):
-                result[-1] = dataclasses.replace(result[-1], end=end)
-            else:
-                status, text, permanent = what
-                result.append(usage.Trouble(scope_id, name, begin, end, status, text, permanent))
-            last = ((scope_id, name), end, what)
-        return result
 
 
 def _is_id(text: str) -> bool:

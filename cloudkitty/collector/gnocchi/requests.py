@@ -18,7 +18,6 @@ from keystoneauth1 import adapter as adapters
 from keystoneauth1 import exceptions
 import requests
 
-from cloudkitty import errors
 from cloudkitty import telemetry
 from cloudkitty.clients import answers
 from cloudkitty.clients import gate
@@ -50,7 +49,7 @@ class Refusal(enum.Enum):
     AWAY = 'the source cannot be reached, or does not let us in'
 
 
-class RequestFailed(errors.SourceError):
+class RequestFailed(answers.RequestFailed):
     """A request did not give data.
 
     :ivar metric_ids: for METRICS, those that the answer names; may be empty.
@@ -64,6 +63,10 @@ class RequestFailed(errors.SourceError):
     @property
     def is_permanent(self) -> bool:
         return self.refusal in (Refusal.METRICS, Refusal.CONFIGURATION, Refusal.NO_TYPE)
+
+    @property
+    def is_trouble(self) -> bool:
+        return self.refusal in (Refusal.TOO_BIG, Refusal.TROUBLE, Refusal.AWAY, Refusal.METRICS)
 
 
 class Client:

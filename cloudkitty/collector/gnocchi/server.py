@@ -2,35 +2,8 @@
 """What is learnt of a Gnocchi while it is asked."""
 
 import dataclasses
-import math
 
-
-class Sizes:
-    """How large requests may be, by what they are for: what was too big is halved, and doubled again when it works."""
-
-    #: Of this size on there is no limit.
-    NONE = 4096
-
-    def __init__(self) -> None:
-        self._most: dict[tuple[str, ...], int] = {}
-        self._shrunk: set[tuple[str, ...]] = set()
-
-    def most(self, key: tuple[str, ...]) -> float:
-        """Return the largest size to try."""
-        return self._most.get(key, math.inf)
-
-    def shrink(self, key: tuple[str, ...], size: int) -> None:
-        """Note that *size* was too big."""
-        self._most[key] = int(max(1, min(self.most(key), size // 2)))
-        self._shrunk.add(key)
-
-    def grow(self) -> None:
-        """Let grow what was not too big since the last call."""
-        for key in set(self._most) - self._shrunk:
-            self._most[key] *= 2
-            if self._most[key] >= self.NONE:
-                del self._most[key]
-        self._shrunk.clear()
+from cloudkitty.collector import isolate
 
 
 class Pace:
@@ -78,7 +51,7 @@ class Server:
     :ivar scope_weights: what a scope took on average in the last batch, in granules: its resources, and a period of it.
     """
 
-    sizes: Sizes = dataclasses.field(default_factory=Sizes)
+    sizes: isolate.Sizes = dataclasses.field(default_factory=isolate.Sizes)
     pace: Pace = dataclasses.field(default_factory=Pace)
     existing: set[tuple[str, str]] = dataclasses.field(default_factory=set)
     missing: dict[tuple[str, str], float] = dataclasses.field(default_factory=dict)

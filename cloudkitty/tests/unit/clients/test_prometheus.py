@@ -25,15 +25,15 @@ def test_numbers_keep_their_digits_and_instants_are_milliseconds():
     )
     found = prometheus.parse_answer(200, body)
     assert found.series == [
-        ({'vm': 'a'}, [[1700003599999, '12345678912.5'], [1700007200000, 'NaN'], [1700010799100, '1e-07']], False)
+        ({'vm': 'a'}, [[1700003599999, '12345678912.5'], [1700007200000, 'NaN'], [1700010799100, '1e-07']], [])
     ]
     assert found.warnings == found.infos == ()
 
 
 def test_vector_and_scalar_read_alike():
     vector = prometheus.parse_answer(200, answer([{'metric': {'vm': 'a'}, 'value': [7, '1']}], 'vector'))
-    assert vector.series == [({'vm': 'a'}, [[7000, '1']], False)]
-    assert prometheus.parse_answer(200, answer([7, '1'], 'scalar')).series == [({}, [[7000, '1']], False)]
+    assert vector.series == [({'vm': 'a'}, [[7000, '1']], [])]
+    assert prometheus.parse_answer(200, answer([7, '1'], 'scalar')).series == [({}, [[7000, '1']], [])]
 
 
 def test_warnings_and_infos_are_told_apart():
@@ -43,7 +43,7 @@ def test_warnings_and_infos_are_told_apart():
 
 def test_histogram_is_no_number():
     found = prometheus.parse_answer(200, answer([{'metric': {}, 'histograms': [[7, {'count': '1'}]]}]))
-    assert found.series == [({}, [], True)]
+    assert found.series == [({}, [], [[7000, {'count': '1'}]])]
 
 
 @pytest.mark.parametrize(

@@ -21,12 +21,3 @@ def test_small_answers_tell_nothing():
     pace = server.Pace()
     pace.note('instance', server.Pace.LEAST - 1, 1000)
     assert pace.most('instance', 15) == 1500
-
-
-def test_what_was_too_big_is_halved_and_grows_back():
-    sizes = server.Sizes()
-    sizes.shrink(('scopes', 'instance'), 100)
-    sizes.grow()
-    assert sizes.most(('scopes', 'instance')) == 50
-    sizes.grow()
-    assert sizes.most(('scopes', 'instance')) == 100

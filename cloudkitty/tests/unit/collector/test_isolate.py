@@ -3,7 +3,7 @@
 
 import pytest
 
-from cloudkitty.collector.gnocchi import isolate
+from cloudkitty.collector import isolate
 from cloudkitty.collector.gnocchi import requests
 
 Refusal = requests.Refusal
@@ -31,7 +31,9 @@ class Source:
         return [part[:middle], part[middle:]] if middle and error.refusal is not Refusal.AWAY else []
 
     def run(self, *parts, budget=100, weigh=len):
-        found = isolate.ask_all(isolate.Runner(None, budget), parts, self.ask, self.split, lambda part: 'all', weigh)
+        found = isolate.ask_all(
+            isolate.Runner(None, budget, requests.RequestFailed), parts, self.ask, self.split, lambda part: 'all', weigh
+        )
         good = sorted(number for _, result in found if isinstance(result, tuple) for number in result)
         failed = sorted(number for part, result in found if not isinstance(result, tuple) for number in part)
         return good, failed
@@ -69,7 +71,7 @@ def test_what_is_too_big_is_halved_until_it_fits():
 
 
 def test_requests_that_run_together_stay_within_the_budget():
-    runner = isolate.Runner(None, 10)
+    runner = isolate.Runner(None, 10, requests.RequestFailed)
     assert list(runner._waves([(0,) * size for size in (4, 6, 1, 20, 3, 3)], len)) == [
         [(0,) * 4, (0,) * 6],
         [(0,)],
@@ -110,7 +112,21 @@ def test_parts_made_to_be_asked_at_once_are_still_split_when_all_fail():
     parts = [tuple(range(first, min(first + 10, 31))) for first in range(0, 31, 10)]
     for pieces, count in ((None, 0), ({'all': 4}, 27)):
         done = isolate.ask_all(
-            isolate.Runner(None, 1000), parts, ask, lambda part, _: halve(part), lambda _: 'all', pieces=pieces
+            isolate.Runner(None, 1000, requests.RequestFailed),
+            parts,
+            ask,
+            lambda part, _: halve(part),
+            lambda _: 'all',
+            pieces=pieces,
         )
         good = [number for part, result in done if result is part for number in part]
         assert len(good) == count
+
+
+def test_what_was_too_big_is_halved_and_grows_back():
+    sizes = isolate.Sizes()
+    sizes.shrink(('scopes', 'instance'), 100)
+    sizes.grow()
+    assert sizes.most(('scopes', 'instance')) == 50
+    sizes.grow()
+    assert sizes.most(('scopes', 'instance')) == 100
