@@ -10,11 +10,10 @@ from cloudkitty import errors
 
 #: Names of the field that come to this service later, or never will; each with what to say about it.
 _LATER = 'This release does not have it yet.'
-_GONE = 'It was removed long ago; use gnocchi and see the upgrade guide.'
+_GONE = 'It was removed long ago; use gnocchi or prometheus and see the upgrade guide.'
 _NOT_BUILT = {
     'cloudkitty.collector.backends': {
-        'prometheus': _LATER,
-        'aetos': 'It is not built.',
+        'aetos': 'It is not built; use prometheus.',
         'ceilometer': _GONE,
         'meta': _GONE,
         'fake': _GONE,

@@ -27,7 +27,7 @@ from cloudkitty.conf import legacy
 _SECTIONS = {
     'auth': 'credentials belong into [fetcher_keystone] and [collector_gnocchi]',
     'ceilometer_collector': 'use [collector_gnocchi]',
-    'collector_aetos': 'there is no such collector; use [collector_gnocchi]',
+    'collector_aetos': 'there is no such collector; use [collector_prometheus]',
     'collector_monasca': 'there is no such collector any more; use [collector_gnocchi]',
     'fake_collector': 'there is no such collector any more',
     'fake_fetcher': 'there is no such fetcher any more; use [fetcher_source]',
@@ -35,7 +35,6 @@ _SECTIONS = {
     'hybrid_storage': 'this storage is gone; use [storage] backend = sqlalchemy',
     'monasca_collector': 'there is no such collector any more; use [collector_gnocchi]',
     'output': 'the report writer is gone; the API gives reports, as CSV too',
-    'prometheus_collector': 'use [collector_prometheus]',
     'state': 'nothing needs it any more; remove it',
     'storage_elasticsearch': 'there is no such storage; use [storage] backend = sqlalchemy',
     'storage_gnocchi': 'this storage is gone; use [storage] backend = sqlalchemy',

@@ -4,6 +4,7 @@
 from cloudkitty.conf import api
 from cloudkitty.conf import collect
 from cloudkitty.conf import collector_gnocchi
+from cloudkitty.conf import collector_prometheus
 from cloudkitty.conf import default
 from cloudkitty.conf import fetcher
 from cloudkitty.conf import fetcher_keystone
@@ -19,6 +20,7 @@ GROUPS = (
     api,
     collect,
     collector_gnocchi,
+    collector_prometheus,
     fetcher,
     fetcher_keystone,
     fetcher_source,

@@ -8,6 +8,7 @@ from cloudkitty import collector
 from cloudkitty import conf as options
 from cloudkitty import errors
 from cloudkitty.collector import gnocchi
+from cloudkitty.collector import prometheus
 from cloudkitty.tests import samples
 from cloudkitty.tests.functional.collector import test_gnocchi_contract as contract
 from cloudkitty.tests.functional.collector import test_gnocchi_faults as faults
@@ -62,3 +63,39 @@ def test_a_missing_option_is_named(conf):
     conf.set_override('gnocchi_user', '', 'collector_gnocchi')
     with pytest.raises(errors.ConfigurationError, match='gnocchi_user'):
         collector.load(conf, File([]), None)
+
+
+def test_the_options_of_prometheus_make_a_collector_that_works(conf, monitored, tmp_path):
+    monitored.add('x', 'a', contract.every(2.0))
+    metrics = monitored.metrics(('cpu', {}))
+    conf.set_override('collector', 'prometheus', 'collect')
+    conf.set_override('prometheus_url', monitored.source.url + '/', 'collector_prometheus')
+    conf.set_override('prometheus_user', 'u', 'collector_prometheus')
+    made = collector.load(conf, File(metrics), None)
+    assert isinstance(made, prometheus.PrometheusCollector) and made.period == HOUR
+    assert made._client._auth is None and made._client._verify is True
+    found = made.collect(contract.usage.Batch((monitored.scope('a'),), metrics, JUNE, HOUR, 1))
+    assert [item.quantities for item in found.columns] == [(2,)]
+    conf.set_override('prometheus_password', 'p', 'collector_prometheus')
+    conf.set_override('insecure', True, 'collector_prometheus')
+    made = collector.load(conf, File(metrics), None)
+    assert made._client._auth is not None and made._client._verify is False
+    conf.set_override('cafile', '/ca.pem', 'collector_prometheus')
+    assert collector.load(conf, File(metrics), None)._client._verify == '/ca.pem'
+
+
+@pytest.mark.parametrize('url', ['', 'localhost:9090', 'ftp://localhost', 'http://localhost/api/v1?x=1'])
+def test_a_wrong_url_of_prometheus_is_named(conf, url):
+    conf.set_override('collector', 'prometheus', 'collect')
+    conf.set_override('prometheus_url', url, 'collector_prometheus')
+    with pytest.raises(errors.ConfigurationError, match=r'\[collector_prometheus\] prometheus_url'):
+        collector.load(conf, File([]), None)
+
+
+def test_the_old_name_of_the_url_of_prometheus_is_understood(tmp_path):
+    path = tmp_path / 'cloudkitty.conf'
+    path.write_text('[prometheus_collector]\nprometheus_url = http://localhost:9090/api/v1\n')
+    conf = cfg.ConfigOpts()
+    options.register(conf)
+    conf([], default_config_files=[str(path)])
+    assert conf.collector_prometheus.prometheus_url == 'http://localhost:9090/api/v1'
