@@ -199,6 +199,7 @@ def make_worker(conf, database, metrics, executor, clock=now, share=None, chains
         check,
         store.longest_scope_id,
         _make_chore(conf, store, clock),
+        conf.fetcher.empty_list_hold,
     )
     return made, chains
 

@@ -53,6 +53,7 @@ class Worker(loop.Loop):
     :param check: called before the first pass until it raises nothing: what has to be known before anything is rated.
     :param chore: called before every pass.
     :param longest_id: characters of a scope's id that the storage has room for.
+    :param empty_list_hold: seconds for which a list that has become empty is not believed.
     """
 
     work = figures.RATING
@@ -86,6 +87,7 @@ class Worker(loop.Loop):
         check: Callable[[], None] | None = None,
         longest_id: int = LONGEST_ID,
         chore: Callable[[], None] | None = None,
+        empty_list_hold: int = 0,
     ) -> None:
         super().__init__(share, check, chore)
         self._database = database
@@ -98,6 +100,9 @@ class Worker(loop.Loop):
         self._zone = zone
         self._clock = clock
         self._longest_id = longest_id
+        self._empty_list_hold = datetime.timedelta(seconds=empty_list_hold)
+        # Since when the fetcher lists nobody, where it listed somebody before.
+        self._empty_since: datetime.datetime | None = None
         self._listed: list[str] | None = None
         self._listed_at: datetime.datetime | None = None
         self._asked: tuple[int, int] | None = None
@@ -146,13 +151,15 @@ class Worker(loop.Loop):
             first = period.first_period(self._listed_at, self._schedule.length, self._zone)
             fitting = [scope_id for scope_id in self._listed if self._fits(scope_id)]
             scopes.ensure(self._database, fitting, self._identity, first, self._schedule.length)
-            scopes.mark_listed(self._database, self._listed, self._identity, self._listed_at)
+            since = self._empty_since or self._listed_at
+            scopes.mark_listed(self._database, self._listed, self._identity, since)
             states = scopes.list_states(self._database, self._identity)
             if states and not self._listed:
                 LOG.warning(
-                    'The list of scopes is empty, where there were %d before: nothing is rated of them beyond now. '
+                    'The list of scopes is empty, where there were %d before: nothing is rated of them beyond %s. '
                     'Look at the fetcher, and at what its user may see.',
                     sum(state.active for state in states),
+                    since.isoformat(),
                 )
             own = [state for state in states if self._fits(state.scope.id)]
             if not self._is_started:
@@ -191,25 +198,50 @@ class Worker(loop.Loop):
     def _fetch(self, now: datetime.datetime) -> None:
         """Ask which scopes to rate; while the fetcher fails, those it listed last are."""
         self._asked = (period.to_epoch(now), self.LIST_LIFE)
-        problem: Exception | None = None
         try:
             found = set(self._fetcher.get_tenants())
-            self._listed = sorted(filter(is_scope_id, found))
-            self._listed_at = now
-            self._is_noted = False
-            telemetry.note(telemetry.LISTED, len(self._listed))
-            telemetry.note(telemetry.LISTED_AT, period.to_epoch(now))
+            listed = sorted(filter(is_scope_id, found))
         except Exception as error:
             # A plugin, and whatever it talks to: what we know already goes on.
             self._asked = (period.to_epoch(now), self.LONGEST_PAUSE)
-            problem = error
-        if problem is None:
-            self._say_odd([item for item in found if not is_scope_id(item)], 'are no ids of scopes')
+            if self._listed is None:
+                LOG.error('The scopes cannot be listed: %s', error)
+            else:
+                LOG.warning('The scopes cannot be listed (%s); using the list of %s.', error, self._listed_at)
             return
+        self._say_odd([item for item in found if not is_scope_id(item)], 'are no ids of scopes')
+        if listed:
+            self._empty_since = None
+        elif self._doubts_empty(now):
+            return
+        self._listed = listed
+        self._listed_at = now
+        self._is_noted = False
+        telemetry.note(telemetry.LISTED, len(self._listed))
+        telemetry.note(telemetry.LISTED_AT, period.to_epoch(now))
+
+    def _doubts_empty(self, now: datetime.datetime) -> bool:
+        """Return whether the scopes that were listed before are rated on, although the fetcher lists nobody."""
+        known = self._listed
+        if known is None:
+            states = scopes.list_states(self._database, self._identity)
+            known = [state.scope.id for state in states if state.gone_since is None]
+        if not known:
+            return False
+        if self._empty_since is None:
+            self._empty_since = now
+        until = self._empty_since + self._empty_list_hold
+        if now >= until:
+            return False
         if self._listed is None:
-            LOG.error('The scopes cannot be listed: %s', problem)
-        else:
-            LOG.warning('The scopes cannot be listed (%s); using the list of %s.', problem, self._listed_at)
+            self._listed, self._listed_at = known, now
+        LOG.warning(
+            'The list of scopes is empty, where there were %d before: they are rated on until %s, unless they are '
+            'listed again. Look at the fetcher, and at what its user may see.',
+            len(known),
+            until.isoformat(),
+        )
+        return True
 
     def _say_odd(self, items: Collection[object], why: str) -> None:
         """Say once of each of *items*, which a fetcher listed, that it is not rated."""

@@ -70,6 +70,7 @@ class Deployment:
         self.identity = samples.IDENTITY
         self.limits = planner.Limits(scopes=100, cells=1000)
         self.most_points = 150_000
+        self.empty_list_hold = 0
         self.modules = modules
         self.settle = settle
         self.closed_until = None if closed_until is None else JUNE + closed_until * HOUR
@@ -111,6 +112,7 @@ class Deployment:
             self.zone,
             self.clock,
             longest_id=storage.longest_scope_id,
+            empty_list_hold=self.empty_list_hold,
         )
 
     def make_reprocessor(self, share=None):

@@ -211,6 +211,49 @@ def test_fetcher_that_fails_keeps_the_last_list(small, caplog):
     assert 'using the list of 2026-06-01 02:00:01' in caplog.text
 
 
+def test_list_that_becomes_empty_is_not_believed_for_a_while(small, caplog):
+    small.empty_list_hold = 3 * HOUR
+    small.worker = small.make_worker()
+    small.run()
+    small.fetcher.ids = []
+    small.run(hours=2)
+    assert small.clock_of('a') == 2
+    assert 'they are rated on until 2026-06-01T06:00:01+00:00, unless they are listed again' in caplog.text
+    # A worker that starts now knows from the database who was listed.
+    small.worker = small.make_worker()
+    small.run(hours=2)
+    assert small.clock_of('a') == 4
+    small.run(hours=4)
+    assert 'nothing is rated of them beyond 2026-06-01T05:00:01+00:00' in caplog.text
+    rested = small.clock_of('a')
+    small.run(hours=2)
+    assert small.clock_of('a') == rested
+    small.fetcher.ids = ['a']
+    small.run(hours=1)
+    assert small.clock_of('a') == 11
+
+
+def test_list_that_is_empty_for_a_moment_costs_nobody_an_hour(small, caplog):
+    small.empty_list_hold = 3 * HOUR
+    small.worker = small.make_worker()
+    small.run()
+    for _ in range(4):
+        small.fetcher.ids = []
+        small.run(hours=2)
+        small.fetcher.ids = ['a']
+        small.run(hours=1)
+    assert small.clock_of('a') == 12
+    assert 'nothing is rated' not in caplog.text
+
+
+def test_list_that_was_always_empty_is_no_trouble(small, caplog):
+    small.empty_list_hold = 3 * HOUR
+    small.fetcher.ids = []
+    small.worker = small.make_worker()
+    small.run(hours=2)
+    assert not caplog.records
+
+
 def test_fetcher_that_never_answered_is_an_error_and_asked_again(small, caplog):
     small.fetcher.error = errors.TransientSourceError('Keystone answers HTTP 503.')
     assert [small.worker.run_pass() for _ in range(6)] == [5, 10, 20, 40, 60, 60]
