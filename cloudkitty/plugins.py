@@ -20,7 +20,7 @@ _NOT_BUILT = {
         'monasca': _GONE,
     },
     'cloudkitty.storage.v1.backends': {'hybrid': 'It is not built; use sqlalchemy.'},
-    'cloudkitty.fetchers': {'gnocchi': _LATER, 'prometheus': _LATER, 'fake': 'It was removed; use source.'},
+    'cloudkitty.fetchers': {'fake': 'It was removed; use source.'},
 }
 
 

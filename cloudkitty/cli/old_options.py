@@ -20,6 +20,7 @@ from oslo_service import opts as service_opts
 from cloudkitty import conf as options
 from cloudkitty import messaging
 from cloudkitty.conf import collector_gnocchi
+from cloudkitty.conf import fetcher_gnocchi
 from cloudkitty.conf import fetcher_keystone
 from cloudkitty.conf import legacy
 
@@ -121,7 +122,7 @@ def _register(own: cfg.ConfigOpts) -> None:
 
 def _register_credentials(own: cfg.ConfigOpts) -> None:
     """Register what the authentication plugins take that the files name."""
-    for group in (collector_gnocchi.GROUP, fetcher_keystone.GROUP, 'keystone_authtoken'):
+    for group in (collector_gnocchi.GROUP, fetcher_gnocchi.GROUP, fetcher_keystone.GROUP, 'keystone_authtoken'):
         loading.register_auth_conf_options(own, group)
         section = own[group].auth_section or group
         loading.register_auth_conf_options(own, section)

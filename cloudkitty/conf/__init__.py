@@ -7,7 +7,9 @@ from cloudkitty.conf import collector_gnocchi
 from cloudkitty.conf import collector_prometheus
 from cloudkitty.conf import default
 from cloudkitty.conf import fetcher
+from cloudkitty.conf import fetcher_gnocchi
 from cloudkitty.conf import fetcher_keystone
+from cloudkitty.conf import fetcher_prometheus
 from cloudkitty.conf import fetcher_source
 from cloudkitty.conf import orchestrator
 from cloudkitty.conf import pyscripts
@@ -22,7 +24,9 @@ GROUPS = (
     collector_gnocchi,
     collector_prometheus,
     fetcher,
+    fetcher_gnocchi,
     fetcher_keystone,
+    fetcher_prometheus,
     fetcher_source,
     orchestrator,
     pyscripts,

@@ -9,7 +9,7 @@ from oslo_middleware import cors
 from cloudkitty import conf
 
 #: Groups that also take keystoneauth's session and authentication options.
-_KEYSTONEAUTH = ('collector_gnocchi', 'fetcher_keystone')
+_KEYSTONEAUTH = ('collector_gnocchi', 'fetcher_gnocchi', 'fetcher_keystone')
 
 
 def list_opts():

@@ -316,8 +316,8 @@ class FakeGnocchi:
             return found in expected
         if name in INSTANTS and expected is not None:
             expected = inventory.parse_instant(expected)
-        if operator == '=':
-            return found == expected
+        if operator in ('=', '!='):
+            return (found == expected) == (operator == '=')
         if found is None:
             return False
         return {

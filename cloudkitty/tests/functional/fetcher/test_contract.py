@@ -53,6 +53,35 @@ def keystone_lines(server, *more):
     ]
 
 
+def gnocchi_lines(server, *more):
+    return [
+        '[fetcher]',
+        'backend = gnocchi',
+        '[fetcher_gnocchi]',
+        'gnocchi_auth_type = basic',
+        'gnocchi_user = admin',
+        'gnocchi_endpoint = %s' % server.url,
+        *more,
+    ]
+
+
+def prometheus_lines(server, *more):
+    return [
+        '[fetcher]',
+        'backend = prometheus',
+        '[fetcher_prometheus]',
+        'metric = project_info',
+        'prometheus_url = %s/api/v1' % server.url,
+        *more,
+    ]
+
+
+def vector(*labels, **more):
+    """Return the answer of Prometheus that has a series for each of *labels*."""
+    result = [{'metric': found, 'value': [0, '1']} for found in labels]
+    return {'status': 'success', 'data': {'resultType': 'vector', 'result': result}, **more}
+
+
 @pytest.fixture
 def server():
     found = keystone.Keystone()
@@ -61,13 +90,22 @@ def server():
     found.stop()
 
 
-@pytest.fixture(params=['keystone', 'source', 'classic', 'fake'])
+@pytest.fixture(params=['keystone', 'gnocchi', 'prometheus', 'source', 'classic', 'fake'])
 def found(request, tmp_path, monkeypatch):
     """A fetcher of each kind that lists *a* and *b*."""
     if request.param == 'keystone':
         server = request.getfixturevalue('server')
         server.grant('b', 'a')
         return load(tmp_path, keystone_lines(server))
+    if request.param == 'gnocchi':
+        server = request.getfixturevalue('stand_in')
+        for number, scope_id in enumerate('bab'):
+            server.create_resource('instance', 'r%d' % number, scope_id, 0)
+        return load(tmp_path, gnocchi_lines(server))
+    if request.param == 'prometheus':
+        server = request.getfixturevalue('answers')
+        server.give(vector({'project_id': 'b'}, {'project_id': 'a'}))
+        return load(tmp_path, prometheus_lines(server))
     if request.param == 'source':
         return load(tmp_path, ['[fetcher]', 'backend = source', '[fetcher_source]', 'sources = b,a,,b'])
     if request.param == 'classic':
@@ -97,9 +135,9 @@ def test_what_is_no_id_costs_a_classic_fetcher_no_other_scope(tmp_path, monkeypa
     assert {'a', 'b'} <= set(load(tmp_path, ['[fetcher]', 'backend = classic']).get_tenants())
 
 
-def test_fetcher_that_comes_later_is_refused_with_the_alternatives(tmp_path):
-    with pytest.raises(errors.ConfigurationError, match='does not have it yet.*keystone, source'):
-        load(tmp_path, ['[fetcher]', 'backend = gnocchi'])
+def test_fetcher_that_is_gone_is_refused_with_the_alternatives(tmp_path):
+    with pytest.raises(errors.ConfigurationError, match='use source.*gnocchi, keystone, prometheus, source'):
+        load(tmp_path, ['[fetcher]', 'backend = fake'])
 
 
 def test_name_is_the_one_that_states_are_kept_under():
