@@ -9,7 +9,7 @@ def test_an_unknown_name_gets_the_alternatives():
     with pytest.raises(errors.ConfigurationError) as caught:
         plugins.load_class('cloudkitty.fetchers', 'nobody')
     assert 'Cannot use "nobody"' in str(caught.value)
-    assert 'Installed: keystone, source' in str(caught.value)
+    assert 'Installed: gnocchi, keystone, prometheus, source' in str(caught.value)
 
 
 @pytest.mark.parametrize('name', ['ceilometer', 'meta', 'fake'])
