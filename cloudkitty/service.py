@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make a program ready: read options, set up logging."""
 
+import contextlib
+import io
 import os
 import sys
 
@@ -27,26 +29,44 @@ def prepare_service(argv=None, config_files=None, conf=cfg.CONF, program=None):
     log.register_options(conf)
     if program is None:
         program = os.path.basename(sys.argv[0])
+    parse(conf, argv, program, config_files)
+    register(conf)
+    _set_up_logging(conf)
+    check_values(conf)
+    _apply_legacy(conf)
+    return conf
+
+
+def parse(conf, argv=None, program=None, config_files=None):
+    """Read arguments and configuration files into *conf*, whose options are registered.
+
+    :raises ConfigurationError: an option cannot be read.
+    :raises SystemExit: the command line is wrong, which is said in one line, or asked for help.
+    """
+    said = io.StringIO()
     try:
-        conf(
-            sys.argv[1:] if argv is None else argv,
-            project='cloudkitty',
-            prog=program,
-            version=version.version_string(),
-            default_config_files=config_files,
-            validate_default_values=True,
-        )
+        # The library would show how to use it, which is many lines with many options.
+        with contextlib.redirect_stderr(said):
+            conf(
+                sys.argv[1:] if argv is None else argv,
+                project='cloudkitty',
+                prog=program,
+                version=version.version_string(),
+                default_config_files=config_files,
+                validate_default_values=True,
+            )
+    except SystemExit as error:
+        if error.code:
+            lines = said.getvalue().strip().splitlines() or ['%s: wrong arguments' % program]
+            print('%s; --help tells what there is.' % lines[-1].rstrip('.'), file=sys.stderr)
+        raise
     except cfg.ConfigFilesNotFoundError as error:
         raise errors.ConfigurationError('No such configuration file: %s.' % ', '.join(error.config_files)) from error
     except cfg.Error as error:
         raise errors.ConfigurationError(str(error)) from error
     except (OSError, UnicodeDecodeError) as error:
         raise errors.ConfigurationError('A configuration file cannot be read: %s.' % error) from error
-    register(conf)
-    _set_up_logging(conf)
-    check_values(conf)
-    _apply_legacy(conf)
-    return conf
+    sys.stderr.write(said.getvalue())
 
 
 def register(conf):

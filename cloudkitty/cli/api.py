@@ -12,6 +12,7 @@ from oslo_config import cfg
 
 from cloudkitty import errors
 from cloudkitty import service
+from cloudkitty.cli import failing
 
 PROGRAM = 'cloudkitty-api'
 THREADS = 8
@@ -34,23 +35,18 @@ def main(argv: Sequence[str] | None = None, conf: Any = None) -> int:
         arguments.remove('--')
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, _end)
+    return failing.guard(PROGRAM, lambda: work(conf, arguments), arguments)
+
+
+def work(conf: Any, arguments: Sequence[str]) -> int:
+    """Do the same; raise what keeps it from starting."""
     try:
         service.prepare_service(arguments, conf=conf, program=PROGRAM)
     except SystemExit as error:
         # The library has said what is wrong, but exits with 1 for a wrong value.
         return 2 if error.code == 1 else int(error.code or 0)
-    except errors.CloudKittyError as error:
-        return _fail(error)
-    try:
-        serve(conf)
-    except errors.CloudKittyError as error:
-        return _fail(error)
+    serve(conf)
     return 0
-
-
-def _fail(error: errors.CloudKittyError) -> int:
-    print('%s: %s' % (PROGRAM, error), file=sys.stderr)
-    return 1
 
 
 def serve(conf: Any) -> None:

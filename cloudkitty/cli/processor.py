@@ -26,21 +26,22 @@ with warnings.catch_warnings():
 import functools
 import sys
 
-from cloudkitty import errors
 from cloudkitty import service
+from cloudkitty.cli import failing
 
 
 def main() -> int:
     """Run the processor until it is told to stop; return the exit status."""
-    try:
-        conf = service.prepare_service()
-        # Here, for --help and --version need none of it.
-        from cloudkitty.cli import launcher
+    return failing.guard('cloudkitty-processor', work, None)
 
-        launcher.launch(conf, NATIVE, None if NATIVE else functools.partial(eventlet.sleep, 0))
-    except errors.CloudKittyError as error:
-        print('cloudkitty-processor: %s' % error, file=sys.stderr)
-        return 1
+
+def work() -> int:
+    """Do the same; raise what keeps it from starting."""
+    conf = service.prepare_service()
+    # Here, for --help and --version need none of it.
+    from cloudkitty.cli import launcher
+
+    launcher.launch(conf, NATIVE, None if NATIVE else functools.partial(eventlet.sleep, 0))
     return 0
 
 
