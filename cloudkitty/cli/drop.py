@@ -13,6 +13,7 @@ import tqdm
 from cloudkitty import amount
 from cloudkitty import errors
 from cloudkitty import period
+from cloudkitty.cli import asking
 from cloudkitty.db import engine
 from cloudkitty.db import migration
 from cloudkitty.storage.sqlalchemy import models
@@ -50,23 +51,11 @@ def run(command: Any, database: engine.Database) -> None:
     if not command.write_frames:
         print('What was rated is not written into rated_data_frames; --write-frames does that before.')
     if not command.yes:
-        _ask()
+        asking.ask('Drop them?', 'Nothing was dropped.')
     if command.write_frames:
         write_frames(database, command.replace)
     drop(database)
     LOG.info('%d tables are dropped.', len(counts))
-
-
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        raise errors.BadRequest('Nobody is there to answer: --yes says yes. Nothing was dropped.')
-    try:
-        answer = input('Drop them? Type yes: ').strip()
-    except (EOFError, KeyboardInterrupt):
-        print()
-        answer = ''
-    if answer != 'yes':
-        raise errors.BadRequest('Nothing was dropped.')
 
 
 def _tables() -> Iterable[str]:

@@ -2,22 +2,19 @@
 """What ``cloudkitty-storage-import`` does: what a storage of old holds becomes series and days."""
 
 from collections.abc import Collection
-from collections.abc import Iterable
-from collections.abc import Iterator
 from collections.abc import Sequence
 import logging
-import sys
 import time
 from typing import Any
 
 import prettytable
-import tqdm
 
 from cloudkitty import amount
 from cloudkitty import conf as options
 from cloudkitty import errors
 from cloudkitty import metric
 from cloudkitty import period
+from cloudkitty.cli import asking
 from cloudkitty.cli import storage_import
 from cloudkitty.clients import influxdb
 from cloudkitty.conf import metrics as metrics_file
@@ -32,9 +29,6 @@ from cloudkitty.storage.imports import totals
 from cloudkitty.storage.sqlalchemy import models
 
 LOG = logging.getLogger(__name__)
-
-#: Seconds between two lines of progress where nobody looks at a terminal.
-PAUSE = 10
 
 
 def run(conf: Any, database: engine.Database) -> None:
@@ -102,7 +96,8 @@ def import_all(
     importer = pieces.Importer(database, source, metric_types, dry_run)
     outcome = pieces.Outcome()
     began = time.monotonic()
-    for done in _show_progress(importer.run(found.pieces, found.newest), found.count):
+    steps = ((done, piece.count) for piece, done in importer.run(found.pieces, found.newest))
+    for done in asking.show_progress(steps, found.count, 'Import', LOG):
         outcome.add(done)
     if found.count:
         seconds = time.monotonic() - began
@@ -110,24 +105,6 @@ def import_all(
     for place, text in source.malformed.items():
         LOG.warning('%s: a description is no JSON object, and was kept whole as the attribute desc: %s', place, text)
     return outcome
-
-
-def _show_progress(imported: Iterable[tuple[plan.Piece, pieces.Outcome]], total: int) -> Iterator[pieces.Outcome]:
-    """Pass on what became of each piece, with a bar on a terminal, else with a line now and then."""
-    is_terminal = sys.stderr.isatty()
-    count = 0
-    told = began = time.monotonic()
-    with tqdm.tqdm(total=total, unit=' rows', unit_scale=True, disable=not is_terminal, desc='Import') as bar:
-        for piece, outcome in imported:
-            yield outcome
-            bar.update(piece.count)
-            count += piece.count
-            now = time.monotonic()
-            if not is_terminal and now - told >= PAUSE:
-                told = now
-                LOG.info(
-                    '%d of %d rows (%d %%), %.0f rows/s.', count, total, count * 100 // total, count / (now - began)
-                )
 
 
 def _tell(outcome: pieces.Outcome) -> None:

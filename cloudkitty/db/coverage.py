@@ -15,6 +15,7 @@ from cloudkitty import period
 from cloudkitty.db import bulk
 from cloudkitty.db import engine
 from cloudkitty.db import ledger_models
+from cloudkitty.db import purges
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
 from cloudkitty.db import types
@@ -249,7 +250,16 @@ def note_failures(database: engine.Database, failures: Collection[coverage.Failu
     def run(session: orm.Session) -> None:
         guards = scopes.guard_ids(session, {failure.scope_id for failure in failures})
         scopes.lock(session, guards.values())
-        write_failures(session, guards, [failure for failure in failures if failure.scope_id in guards])
+        purged = purges.read(session, list(guards.values()))
+        write_failures(
+            session,
+            guards,
+            [
+                failure
+                for failure in failures
+                if failure.scope_id in guards and failure.begin >= purged.get(guards[failure.scope_id], 0)
+            ],
+        )
 
     if failures:
         database.repeat(run)

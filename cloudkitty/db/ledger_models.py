@@ -178,6 +178,15 @@ class Closing(Base):
     closed_until: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
 
 
+class Purge(Base):
+    """Up to where data of a scope was purged: no period that begins before is rated again."""
+
+    __tablename__ = 'purges'
+
+    scope_id: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger, primary_key=True, autoincrement=False)
+    purged_until: orm.Mapped[int] = orm.mapped_column(sqlalchemy.BigInteger)
+
+
 class Adjustment(Base):
     """What would have changed of a scope's period, and what was decided about it.
 

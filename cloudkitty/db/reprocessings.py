@@ -23,6 +23,7 @@ from cloudkitty.db import engine
 from cloudkitty.db import exact
 from cloudkitty.db import ledger_models
 from cloudkitty.db import models
+from cloudkitty.db import purges
 from cloudkitty.db import scope_rows
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
@@ -55,8 +56,8 @@ def schedule(
     :param identity: of the state that counts where a scope id has several.
     :param first, last: begins of the first and the last period.
     :param length: of a period, in seconds.
-    :raises BadRequest: they are no begins of periods, a scope is not active, is not rated so far yet, or has a task for
-        one of the periods that is not finished.
+    :raises BadRequest: they are no begins of periods, a scope is not active, is not rated so far yet, has a task
+        for one of the periods that is not finished, or data of one of them was purged.
     """
     texts.check(database, 'reason', reason, LONGEST_REASON)
     wanted = None if scope_ids is None else sorted(set(scope_ids))
@@ -69,6 +70,7 @@ def schedule(
         _refuse_off_grid(first, last, clocks, length)
         _refuse_strangers(wanted or (), clocks)
         _refuse_unrated(first, last, clocks)
+        purges.refuse(session, {scope_id: guards[scope_id] for scope_id in clocks}, period.to_epoch(first))
         _refuse_overlaps(session, first, last, clocks)
         rows = [
             Schedule(
@@ -146,7 +148,7 @@ def _refuse_overlaps(
     session: orm.Session, first: datetime.datetime, last: datetime.datetime, clocks: Collection[str]
 ) -> None:
     begin, end = period.to_epoch(first), period.to_epoch(last)
-    for task in _read(session, _select().where(_is_unfinished()).order_by(Schedule.id)):
+    for task in read_unfinished(session):
         if task.scope_id in clocks and task.first <= end and begin <= task.last:
             raise errors.BadRequest(
                 'start_reprocess_time: scope %s is reprocessed from %s to %s already, and that is not finished.'
@@ -181,7 +183,12 @@ def list_tasks(
 def list_unfinished(database: engine.Database) -> list[reprocessing.Task]:
     """Return the tasks on which there is work left, oldest first."""
     with database.reader() as session:
-        return _read(session, _select().where(_is_unfinished()).order_by(Schedule.id))
+        return read_unfinished(session)
+
+
+def read_unfinished(session: orm.Session) -> list[reprocessing.Task]:
+    """Return the same, as *session* sees it."""
+    return _read(session, _select().where(_is_unfinished()).order_by(Schedule.id))
 
 
 def list_kept(database: engine.Database, task_ids: Iterable[int], limit: int) -> dict[int, list[reprocessing.Kept]]:

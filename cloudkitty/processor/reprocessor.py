@@ -20,6 +20,7 @@ from cloudkitty import reprocessing
 from cloudkitty import scope
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
+from cloudkitty.db import purges
 from cloudkitty.db import reprocessings
 from cloudkitty.db import scopes
 from cloudkitty.processor import figures
@@ -198,6 +199,10 @@ class Reprocessor(loop.Loop):
         self._say_idle([task for task in unfinished if task.scope_id not in states])
         result: dict[str, tuple[reprocessing.Task, scope.State]] = {}
         overtaken = []
+        purged = purges.read_by_name(self._database, states)
+        lost = [task for task in unfinished if self._next_begin(task) < purged.get(task.scope_id, 0)]
+        self._refuse(lost, 'What is left of it begins with periods whose data was purged.')
+        unfinished = [task for task in unfinished if task not in lost]
         for task in unfinished:
             state = states.get(task.scope_id)
             if state is None or task.scope_id in result:
@@ -209,9 +214,12 @@ class Reprocessor(loop.Loop):
         self._end(overtaken)
         return list(result.values())
 
+    def _next_begin(self, task: reprocessing.Task) -> int:
+        return task.next_begin(self._schedule.length)
+
     def _is_on_grid(self, task: reprocessing.Task, state: scope.State) -> bool:
         """Return whether the next period of *task* is one of the scope's that are rated."""
-        begin, clock = task.next_begin(self._schedule.length), period.to_epoch(state.last_processed)
+        begin, clock = self._next_begin(task), period.to_epoch(state.last_processed)
         return begin <= clock and (clock - begin) % self._schedule.length == 0
 
     def _end(self, tasks: Collection[reprocessing.Task]) -> None:
@@ -219,10 +227,10 @@ class Reprocessor(loop.Loop):
         if not tasks:
             return
         length = self._schedule.length
-        begins = [task.next_begin(length) for task in tasks]
+        begins = [self._next_begin(task) for task in tasks]
         runs = ledger.list_runs(self._database, {task.scope_id for task in tasks}, min(begins), max(begins) + length)
         past = known_cells.Past(runs)
-        there = [task for task in tasks if past.at(task.scope_id, task.next_begin(length))]
+        there = [task for task in tasks if past.at(task.scope_id, self._next_begin(task))]
         self._refuse(there, 'What is left of it does not consist of periods of %d s, as they are now.' % length)
         self._refuse(
             [task for task in tasks if task not in there],

@@ -10,6 +10,7 @@ from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import scope
 from cloudkitty.db import engine
+from cloudkitty.db import purges
 from cloudkitty.db import scopes
 from cloudkitty.db import statements
 from cloudkitty.storage import base
@@ -42,6 +43,7 @@ def reset(
     :param length: of a period, in seconds.
     :param who: asks for it, for the history.
     :raises OffGrid: *clock* is not the begin of a period of one of them; nothing is changed then.
+    :raises Purged: data of one of them was purged that would be rated again; some may have been reset before.
     """
     wanted = sorted(set(owners))
     with database.reader() as session:
@@ -66,6 +68,7 @@ def _reset_some(
         for owner, last in found.items():
             _refuse_off_grid(owner, clock, last, length)
         kept = {owner.id: guards[owner.id] for owner in found}
+        purges.refuse(session, kept, period.to_epoch(clock) + length)
         storage.erase(session, kept, period.to_epoch(clock) + length, base.END_OF_TIME, who)
         scopes.set_clocks(session, dict.fromkeys(found, clock))
         scopes.advance(session, kept.values())

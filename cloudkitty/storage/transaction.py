@@ -17,6 +17,7 @@ from cloudkitty import coverage
 from cloudkitty import period
 from cloudkitty.db import adjustments
 from cloudkitty.db import coverage as ledger
+from cloudkitty.db import purges
 from cloudkitty.db import reprocessings
 from cloudkitty.db import scopes
 from cloudkitty.storage import base
@@ -36,7 +37,10 @@ class Taken:
 
 
 def lock(session: orm.Session, commit: base.Commit) -> Taken:
-    """Lock guards, clocks and tasks of *commit*; scopes that moved since it was planned are dropped from it."""
+    """Lock guards, clocks and tasks of *commit*; scopes that moved since it was planned are dropped from it.
+
+    So are those whose past it would write of which that was purged.
+    """
     epochs = scopes.lock(session, [change.state.guard_id for change in commit.changes])
     clocks = scopes.read_clocks(session, [change.state.scope for change in commit.changes])
     guards = {
@@ -45,6 +49,10 @@ def lock(session: orm.Session, commit: base.Commit) -> Taken:
         if epochs.get(change.state.guard_id) == change.state.epoch
         and clocks.get(change.state.scope) == change.state.last_processed
     }
+    back = {change.state.guard_id: change.begin for change in commit.changes if not change.moves_clock}
+    if back:
+        purged = purges.read(session, list(back))
+        guards = {scope_id: id_ for scope_id, id_ in guards.items() if back.get(id_, 0) >= purged.get(id_, 0)}
     if commit.steps:
         unchanged = reprocessings.lock(session, commit.steps.values())
         guards = {scope_id: id_ for scope_id, id_ in guards.items() if commit.steps[scope_id].task_id in unchanged}

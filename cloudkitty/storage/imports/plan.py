@@ -11,6 +11,7 @@ from sqlalchemy import orm
 
 from cloudkitty import period
 from cloudkitty.db import engine
+from cloudkitty.db import purges
 from cloudkitty.db import statements
 from cloudkitty.storage import base
 from cloudkitty.storage.imports import sources
@@ -72,17 +73,22 @@ def make(database: engine.Database, source: sources.Source, largest: int = LARGE
     :param largest: rows of a piece; fewer where their texts are long.
     """
     survey = source.survey(database)
-    begins = [item for item in survey.begins if _is_storable(item)]
-    done, broken = survey.done, survey.broken
+    # What is older than what was purged has been imported, or is not wanted any more.
+    with database.reader() as session:
+        purged = purges.newest(session)
+    found = [item for item in survey.begins if item.begin >= purged or item.begin < 0]
+    begins = [item for item in found if _is_storable(item)]
+    done = survey.done
+    broken = {begin: reason for begin, reason in survey.broken.items() if begin >= purged}
     fresh = [item for item in begins if item.begin not in done or item.row_count > done[item.begin].row_count]
     largest = max(1, min(largest, LARGEST_TEXT // max(1, survey.average_text)))
     return Plan(
         tuple(_cut([item for item in fresh if item.begin not in broken], done, largest)),
         survey.newest,
-        sum(item.row_count for item in survey.begins),
+        sum(item.row_count for item in found),
         tuple(begins),
         broken,
-        tuple(item for item in survey.begins if not _is_storable(item)),
+        tuple(item for item in found if not _is_storable(item)),
     )
 
 
