@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import json
 from typing import Any
 
-import prettytable
-
 TABLE, JSON = 'table', 'json'
 
 
@@ -22,6 +20,9 @@ def render(columns: Mapping[str, str], rows: Iterable[Sequence[Any]]) -> str:
 
     :param columns: title of each to how it is aligned, ``l`` or ``r``.
     """
+    # Here, for --help and --version need none of it.
+    import prettytable
+
     table = prettytable.PrettyTable(list(columns))
     for title, side in columns.items():
         table.align[title] = 'r' if side == 'r' else 'l'

@@ -40,8 +40,8 @@ WORK = {
     'waitress',
     'webob',
 }
-#: What a command needs all the same: green threads are patched first of all, the checks of upgrades are tables.
-NEEDED = {'cloudkitty-processor': {'eventlet'}, 'cloudkitty-status': {'prettytable'}}
+#: What a command needs all the same: green threads are patched first of all.
+NEEDED = {'cloudkitty-processor': {'eventlet'}}
 
 
 def list_commands():
@@ -85,9 +85,10 @@ def test_version_and_help_need_no_library_of_the_work(name):
         ('cloudkitty-api', '--help', '--port'),
         ('cloudkitty-dbsync', '--help', '{upgrade,stamp,revision,version,check,drop}'),
         ('cloudkitty-processor', '--help', '--config-file'),
-        ('cloudkitty-status', '--help', '{upgrade}'),
+        ('cloudkitty-status', '--help', '{upgrade,scopes,coverage}'),
         ('cloudkitty-storage-import', '--help', '--again'),
         ('cloudkitty-storage-init', '--help', '--config-file'),
+        ('cloudkitty-storage-purge', '--help', '--before'),
     ],
 )
 def test_help_shows_what_the_command_takes(name, argument, option):
