@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from collections.abc import Iterator
+from collections.abc import Mapping
 import dataclasses
 import datetime
 import time
@@ -19,6 +20,7 @@ from cloudkitty.db import coverage as ledger
 from cloudkitty.db import engine
 from cloudkitty.db import scopes
 from cloudkitty.processor import planner
+from cloudkitty.storage.sqlalchemy import sums
 
 LOG = log.getLogger(__name__)
 
@@ -56,7 +58,13 @@ ADJUSTMENTS = Figure(
     'cloudkitty_adjustments_pending', 'Periods that are closed, or have fewer points now, and wait for a decision.'
 )
 
-FIGURES = (UP, SCOPES, LAGGING, LONGEST_LAG, LAG, CLOCK, TROUBLES, ADJUSTMENTS)
+PRICE = Figure(
+    'cloudkitty_month_price',
+    'Price of all that is stored of this UTC month, and of the last one, of all scopes; only with storage version 2.',
+    ('month',),
+)
+
+FIGURES = (UP, SCOPES, LAGGING, LONGEST_LAG, LAG, CLOCK, TROUBLES, ADJUSTMENTS, PRICE)
 
 
 class Standing:
@@ -68,6 +76,8 @@ class Standing:
 
     #: Seconds for which what was read is told again: several may ask.
     LIFE = 10
+    #: The same for prices: adding them up takes longer.
+    PRICES_LIFE = 60
 
     def __init__(
         self,
@@ -86,6 +96,8 @@ class Standing:
         self._most_scopes = most_scopes
         self._read_at = float('-inf')
         self._read: list[Any] = []
+        self._prices: dict[int, float] = {}
+        self._prices_at = float('-inf')
 
     def describe(self) -> list[Any]:
         """Return nothing: the library would otherwise collect at registration."""
@@ -103,6 +115,7 @@ class Standing:
             states = scopes.list_states(self._database, self._identity)
             troubles = ledger.count_all(self._database)
             waiting = adjustments.count_pending(self._database)
+            prices = self._read_prices()
         except (db_exc.DBError, sqlalchemy.exc.SQLAlchemyError) as error:
             LOG.warning('Prometheus is told that the database is away. %s', engine.describe(error))
             return [self._make(UP, {(): 0})]
@@ -115,11 +128,27 @@ class Standing:
             self._make(TROUBLES, {(): troubles}),
             self._make(ADJUSTMENTS, {(): waiting}),
         ]
+        if prices:
+            texts: dict[tuple[str, ...], float] = {
+                ('%04d-%02d' % (month // 12, month % 12 + 1),): price for month, price in prices.items()
+            }
+            found.append(self._make(PRICE, texts))
         if ends:
             found.append(self._make(CLOCK, {(): min(ends)}))
         if len(lags) <= self._most_scopes:
             found.append(self._make(LAG, {(scope_id,): lag for scope_id, lag in lags.items()}))
         return found
+
+    def _read_prices(self) -> dict[int, float]:
+        """Return {month: price} of this month and the last one, as far as there is anything."""
+        if time.monotonic() - self._prices_at > self.PRICES_LIFE:
+            now = self._clock()
+            month = now.year * 12 + now.month - 1
+            found = sums.read_prices(self._database, (month - 1, month))
+            # The sums are exact; whoever draws them need not be.
+            self._prices = {key: float(price) for key, price in found.items()}
+            self._prices_at = time.monotonic()
+        return self._prices
 
     def _look(self, states: list[scope.State]) -> tuple[dict[str, int], dict[str, int], list[int]]:
         """Return {scope id: lag} of those that are rated, {kind: count} of all, and where the former are rated to."""
@@ -139,7 +168,7 @@ class Standing:
                 ends.append(begin)
         return lags, kinds, ends
 
-    def _make(self, figure: Figure, values: dict[tuple[str, ...], int]) -> Any:
+    def _make(self, figure: Figure, values: Mapping[tuple[str, ...], float]) -> Any:
         family = self._family(figure.name, figure.text, labels=figure.labels)
         for labels, value in values.items():
             family.add_metric(labels, value)
