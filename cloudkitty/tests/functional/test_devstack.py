@@ -24,6 +24,8 @@ source {functions}
 source {plugin}/settings
 CLOUDKITTY_DIR={root}
 """
+#: What the processor says once it works, for there is none.
+NO_KEYSTONE = 'The scopes cannot be listed: Keystone does not answer'
 PHASES = ('stack pre-install', 'stack install', 'stack post-config', 'stack extra', 'stack test-config')
 
 
@@ -118,8 +120,9 @@ def check_services(devstack, url):
     assert requests.get('%s/healthcheck' % url, timeout=60).text == 'OK'
     assert requests.get('%s/v1/info/config' % url, timeout=60).status_code in (401, 503)
     log = devstack.directory / 'ck-proc.log'
-    # There is no Keystone: what the processor says of that is the first thing that it does.
-    cli_programs.wait_until(lambda: 'etch' in log.read_text() or not cli_programs.is_alive(devstack.pid('ck-proc')))
+    cli_programs.wait_until(
+        lambda: NO_KEYSTONE in log.read_text() or not cli_programs.is_alive(devstack.pid('ck-proc'))
+    )
     assert cli_programs.is_alive(devstack.pid('ck-proc')), log.read_text()
     done = devstack.run('"$CLOUDKITTY_BIN_DIR/cloudkitty-dbsync" --config-file "$CLOUDKITTY_CONF" check')
     assert done.returncode == 0, done.stdout
