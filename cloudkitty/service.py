@@ -59,6 +59,8 @@ def parse(conf, argv=None, program=None, config_files=None):
         if error.code:
             lines = said.getvalue().strip().splitlines() or ['%s: wrong arguments' % program]
             print('%s; --help tells what there is.' % lines[-1].rstrip('.'), file=sys.stderr)
+            # It has 1 for a wrong value, and 2 for a wrong word.
+            raise SystemExit(2) from error
         raise
     except cfg.ConfigFilesNotFoundError as error:
         raise errors.ConfigurationError('No such configuration file: %s.' % ', '.join(error.config_files)) from error

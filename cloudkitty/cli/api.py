@@ -43,8 +43,7 @@ def work(conf: Any, arguments: Sequence[str]) -> int:
     try:
         service.prepare_service(arguments, conf=conf, program=PROGRAM)
     except SystemExit as error:
-        # The library has said what is wrong, but exits with 1 for a wrong value.
-        return 2 if error.code == 1 else int(error.code or 0)
+        return int(error.code or 0)
     serve(conf)
     return 0
 
