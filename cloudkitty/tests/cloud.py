@@ -48,7 +48,9 @@ key_repository = {directory}/fernet
 [credential]
 key_repository = {directory}/credential
 [cache]
-enabled = false
+# One process serves it. Without, a token takes it a second of computing.
+enabled = true
+backend = dogpile.cache.memory
 [identity]
 # Nobody attacks it: hashing is made cheap.
 password_hash_rounds = 4
@@ -374,8 +376,10 @@ class Cloud:
         self.keystone().put(path)
 
     def create_service(self, name, kind, url):
-        """Put a service into the catalogue, under the same URL for everybody."""
+        """Put a service into the catalogue, under the same URL for everybody, in place of others of its kind."""
         client = self.keystone()
+        for found in client.get('/services', params={'type': kind}).json()['services']:
+            client.delete('/services/%(id)s' % found)
         service_id = client.post('/services', json={'service': {'name': name, 'type': kind}}).json()['service']['id']
         for interface in ('public', 'internal', 'admin'):
             endpoint = {'service_id': service_id, 'interface': interface, 'url': url, 'region_id': REGION}
