@@ -539,6 +539,9 @@ class Reports:
             return item.groupby[word]
         if word == self._scope_key:
             return item.scope_id
+        if word == 'resource_id' and word not in item.metadata:
+            # So the dashboard asks for what most sources call otherwise.
+            return item.groupby.get('id')
         return item.metadata.get(word)
 
     def _points(
