@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serves Keystone or Gnocchi; runs in the environment that ``tools/cloud install`` makes.
+"""Serves Keystone, Gnocchi or Horizon; runs in the environment that ``tools/cloud`` or ``tools/horizon`` makes.
 
 usage: python -m cloudkitty.tests.cloud_server keystone|gnocchi CONFIG SOCKET
+       python -m cloudkitty.tests.cloud_server horizon STATIC SOCKET
 
-SOCKET is the descriptor of a listening socket.
+STATIC is the directory of what Horizon serves as it is; SOCKET is the descriptor of a listening socket.
 """
 
 import os
@@ -29,7 +30,15 @@ def _load_gnocchi(config):
     return wsgi.application
 
 
-LOADERS = {'keystone': _load_keystone, 'gnocchi': _load_gnocchi}
+def _load_horizon(static):
+    os.environ['DJANGO_SETTINGS_MODULE'] = 'openstack_dashboard.settings'
+    from openstack_dashboard import wsgi
+    import whitenoise
+
+    return whitenoise.WhiteNoise(wsgi.application, root=static, prefix='static/')
+
+
+LOADERS = {'keystone': _load_keystone, 'gnocchi': _load_gnocchi, 'horizon': _load_horizon}
 
 
 def main(kind, config, descriptor):
