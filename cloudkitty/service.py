@@ -57,8 +57,9 @@ def parse(conf, argv=None, program=None, config_files=None):
             )
     except SystemExit as error:
         if error.code:
-            lines = said.getvalue().strip().splitlines() or ['%s: wrong arguments' % program]
-            print('%s; --help tells what there is.' % lines[-1].rstrip('.'), file=sys.stderr)
+            lines = said.getvalue().strip().splitlines() or ['wrong arguments']
+            text = lines[-1].rstrip('.').removeprefix('%s: ' % program)
+            print('%s: %s; --help tells what there is.' % (program, text), file=sys.stderr)
             # It has 1 for a wrong value, and 2 for a wrong word.
             raise SystemExit(2) from error
         raise
