@@ -47,8 +47,7 @@ def run(conf: Any, database: engine.Database) -> None:
     source = _make_source(conf, definitions)
     found = plan.make(database, source)
     if conf.again:
-        with database.reader() as session:
-            begins = {*found.broken, *plan.list_left_out(session, source.marks)}
+        begins = list_again(database, source, found)
         LOG.info('The rows of %d begins are imported anew%s.', len(begins), ', but not now' if conf.dry_run else '')
         if not conf.dry_run:
             _forget(database, source, begins)
@@ -70,6 +69,14 @@ def _make_source(conf: Any, definitions: Sequence[metric.Metric]) -> sources.Sou
     if conf.source == storage_import.SQL:
         return frames.Frames(definitions, zone)
     return influx.Points(influxdb.from_options(conf), conf.collect.scope_key, conf.collect.period, zone)
+
+
+def list_again(database: engine.Database, source: sources.Source, found: plan.Plan) -> set[int]:
+    """Return the begins that are to be imported anew: something of them was left out, or is not what it was."""
+    differing = totals.list_differing(database, source, found.begins)
+    with database.reader() as session:
+        imported = plan.list_done(session, source.marks, differing)
+        return {*found.broken, *plan.list_left_out(session, source.marks), *imported}
 
 
 def _forget(database: engine.Database, source: sources.Source, begins: Collection[int]) -> None:
@@ -102,8 +109,8 @@ def import_all(
     if found.count:
         seconds = time.monotonic() - began
         LOG.info('%d rows in %.1f s: %.0f rows/s.', found.count, seconds, found.count / max(seconds, 0.001))
-    for place, text in source.malformed.items():
-        LOG.warning('%s: a description is no JSON object, and was kept whole as the attribute desc: %s', place, text)
+    for remark in source.list_remarks():
+        LOG.warning('%s', remark)
     return outcome
 
 

@@ -23,8 +23,8 @@ OPTIONS = (
     cfg.BoolOpt(
         'again',
         default=False,
-        help='Import anew the rows of instants of which rows were left out, deleted or slipped in: first take out what '
-        'was imported of them, where it is still as it was.',
+        help='Import anew the rows of instants of which rows were left out, deleted or slipped in, and of days whose '
+        'totals differ: first take out what was imported of them, where it is still as it was.',
     ),
 )
 

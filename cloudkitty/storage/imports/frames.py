@@ -44,7 +44,6 @@ class Frames:
 
     def __init__(self, definitions: Iterable[metrics.Metric], zone: datetime.tzinfo) -> None:
         self._splitter = splitting.Splitter(definitions, zone)
-        self.malformed = self._splitter.malformed
         self.split = self._splitter.split
         self.depends_on_begin = self._splitter.depends_on_begin
 
@@ -82,6 +81,12 @@ class Frames:
         self, session: orm.Session, day: sources.Day, keys: Collection[tuple[str, str]]
     ) -> Mapping[tuple[str, str], Iterable[int]]:
         return {key: _list_begins(session, day, *key) for key in keys}
+
+    def list_remarks(self) -> list[str]:
+        return [
+            '%s: a description is no JSON object, and was kept whole as the attribute desc: %s' % item
+            for item in self._splitter.malformed.items()
+        ]
 
 
 def _find_broken(session: orm.Session, begins: Iterable[rows.Begin], done: dict[int, Imported]) -> dict[int, str]:

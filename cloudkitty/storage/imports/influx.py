@@ -59,7 +59,7 @@ class Points:
         self._scope_key = scope_key
         self._length = length
         self._zone = zone
-        self.malformed: dict[str, str] = {}
+        self._ownerless = 0
 
     def survey(self, database: engine.Database) -> sources.Survey:
         bounds = self._reader.find_bounds()
@@ -100,6 +100,7 @@ class Points:
             length = int(length) if isinstance(length, int | Decimal) else 0
             qty = _to_amount(point.fields.get('qty'))
             price = _to_amount(point.fields.get('price'))
+            self._ownerless += self._scope_key not in point.tags
             # One text for all points that have it.
             end = point.begin + length
             yield keys.setdefault(key, key), (0, point.begin, end, _NO_NUMBER if qty is None else qty, price)
@@ -163,6 +164,10 @@ class Points:
             if (found.owner, found.metric) in result:
                 result[found.owner, found.metric].add(found.begin)
         return result
+
+    def list_remarks(self) -> list[str]:
+        text = '%d points have no tag %s, which [collect] scope_key names: they belong to no scope.'
+        return [text % (self._ownerless, self._scope_key)] if self._ownerless else []
 
     def _read_amounts(self, day: sources.Day) -> Iterator[points.Amount]:
         begin = day.number * period.DAY

@@ -68,13 +68,11 @@ class Source(Protocol):
     :ivar marks: the model of what was imported: ``begin``, ``row_count``, ``left_out``.
     :ivar tells_new: rows that came after an import can be told from those before; else all of their begin are read
         again.
-    :ivar malformed: what was kept in another form: place to text.
     """
 
     name: str
     marks: Any
     tells_new: bool
-    malformed: dict[str, str]
 
     def survey(self, database: engine.Database) -> Survey: ...
 
@@ -105,3 +103,6 @@ class Source(Protocol):
         self, session: orm.Session, day: Day, keys: Collection[tuple[str, str]]
     ) -> Mapping[tuple[str, str], Iterable[int]]:
         """Return the begins of the rows of *day*, by (scope id, metric), for at least those of *keys*."""
+
+    def list_remarks(self) -> list[str]:
+        """Return what was odd in the rows that were read, and was imported all the same; a sentence each."""

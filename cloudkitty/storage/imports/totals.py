@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable
 from collections.abc import Iterator
+from collections.abc import Sequence
 from concurrent import futures
 import functools
 import itertools
@@ -49,6 +50,17 @@ def compare(database: engine.Database, source: sources.Source, begins: Iterable[
                 for key, *sums in found:
                     totals[key] = [one.plus(other) for one, other in zip(totals.get(key, _NEITHER), sums, strict=True)]
             yield [Total(*key, year, month, *totals[key]) for key in sorted(totals)]
+
+
+def list_differing(database: engine.Database, source: sources.Source, begins: Sequence[rows.Begin]) -> list[int]:
+    """Return those of *begins* on whose UTC day some total differs."""
+    days = list(_to_days(begins))
+    with futures.ThreadPoolExecutor(2) as pool:
+        found = pool.map(functools.partial(_compare_day, database, source), days)
+        differing = {
+            day.number for day, sums in zip(days, found, strict=True) if any(old != new for _, old, new in sums)
+        }
+    return [item.begin for item in begins if item.begin // period.DAY in differing]
 
 
 def _to_days(begins: Iterable[rows.Begin]) -> Iterator[sources.Day]:

@@ -14,6 +14,7 @@ from cloudkitty import coverage
 from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import series
+from cloudkitty.cli import storage_import
 from cloudkitty.clients.influxdb import flux
 from cloudkitty.clients.influxdb import influxql
 from cloudkitty.clients.influxdb import server as servers
@@ -94,9 +95,7 @@ def run(database, store, largest=plan.LARGEST, dry_run=False, stop=None):
 
 def again(database, store):
     """As ``--again`` does."""
-    found = plan.make(database, store.source)
-    with database.reader() as session:
-        begins = {*found.broken, *plan.list_left_out(session, store.source.marks)}
+    begins = storage_import.list_again(database, store.source, plan.make(database, store.source))
     pieces.forget(database, begins)
     return begins
 
@@ -230,6 +229,19 @@ def test_points_that_vanished_are_told_and_imported_anew(sqlite, store):
     assert len(points_of(sqlite)) == 2
 
 
+def test_points_that_were_rated_again_in_their_place_are_imported_anew(sqlite, store):
+    store.write(point(), point(JUNE + HOUR), point(JUNE + 24 * HOUR))
+    run(sqlite, store)
+    store.write(point(price=7))
+    outcome, differing = run(sqlite, store)
+    assert outcome == pieces.Outcome() and [total.old.price - total.new.price for total in differing] == [
+        Decimal('6.9')
+    ]
+    assert again(sqlite, store) == {JUNE, JUNE + HOUR}
+    assert run(sqlite, store) == (pieces.Outcome(points=2), [])
+    assert points_of(sqlite)[0][5] == 7
+
+
 def test_what_the_new_storage_has_stays(sqlite, store):
     (state,) = samples.ready_states(sqlite, 'p')
     storage = driver.SQLAlchemyStorage(sqlite)
@@ -265,6 +277,8 @@ def test_points_without_a_scope_belong_to_nobody(sqlite, store):
     assert [(found[0], found[1], found[2]) for found in points_of(sqlite)] == [
         ('cpu', {'id': 'a'}, {}), ('disk', {}, {})
     ]  # fmt: skip
+    (remark,) = store.source.list_remarks()
+    assert '2 points have no tag project_id' in remark
 
 
 def test_a_wrong_name_or_credential_is_one_clear_line(server_of_either):
