@@ -79,7 +79,10 @@ class GnocchiFetcher(base.BaseFetcher):
             # The text of a connection error names the URL, never credentials.
             raise errors.TransientSourceError('Gnocchi does not answer: %s.' % type(error).__name__) from error
         try:
-            values = [resource[self._attribute] for resource in answer.json()]
+            resources = answer.json()
+            if not isinstance(resources, list):
+                raise TypeError('no list')
+            values = [resource[self._attribute] for resource in resources]
         except (ValueError, KeyError, TypeError) as error:
             raise errors.TransientSourceError('Gnocchi: an answer that makes no sense.') from error
         # Whatever is no text is no id of a scope either, and would come each time.

@@ -49,7 +49,6 @@ def test_scopes_of_a_real_gnocchi(cloud, tmp_path):
     assert load('type', 'resource_types = %s' % mark).get_tenants() == mine
     assert set(mine) <= set(load('all').get_tenants())
     found = load('attribute', 'resource_types = %s' % mark, 'scope_attribute = domain').get_tenants()
-    # Who made a resource is its project where it does not say.
     assert found == ['d']
     with pytest.raises(errors.PermanentSourceError, match='Gnocchi has no type nothing'):
         load('nothing', 'resource_types = nothing').get_tenants()

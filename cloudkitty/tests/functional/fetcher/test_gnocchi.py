@@ -55,7 +55,8 @@ def test_what_gnocchi_does_not_know_is_named(stand_in, tmp_path, line, words):
         ([(503, {})], errors.TransientSourceError),
         ([(401, {})], errors.PermanentSourceError),
         (['<html>'], errors.TransientSourceError),
-        ([{}, {'project_id': 'a'}], errors.TransientSourceError),
+        ([{}], errors.TransientSourceError),
+        ([[{'project_id': 'a'}], {}], errors.TransientSourceError),
         ([[{'id': 'r'}]], errors.TransientSourceError),
         ([['a']], errors.TransientSourceError),
         ([[{'project_id': 5}]], errors.PermanentSourceError),
@@ -66,8 +67,6 @@ def test_what_gnocchi_does_not_know_is_named(stand_in, tmp_path, line, words):
 )
 def test_an_answer_that_makes_no_sense_is_no_list(answers, tmp_path, given, error):
     answers.give(*given)
-    if given[0] == {}:
-        given = answers.give([{'project_id': 'a'}], {'project_id': 'b'})
     with pytest.raises(error) as caught:
         load(tmp_path, gnocchi_lines(answers)).get_tenants()
     assert '\n' not in str(caught.value)
