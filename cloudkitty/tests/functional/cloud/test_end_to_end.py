@@ -22,6 +22,8 @@ from cloudkitty.db import engine
 from cloudkitty.db import scopes
 from cloudkitty.processor import service as processor_service
 from cloudkitty.tests import databases
+from cloudkitty.tests import metering
+from cloudkitty.tests import real_prometheus
 from cloudkitty.tests import seeding
 from cloudkitty.tests.functional import conftest as functional
 from cloudkitty.tests.functional.cli import programs as cli_programs
@@ -87,6 +89,7 @@ class Deployment:
 
     def __init__(self, directory, url, seed, **orchestrator):
         self.seed = seed
+        self.identity = IDENTITY
         self.programs = cli_programs.Programs(directory, url)
         self.programs.metrics.write_text((ROOT / 'etc' / 'cloudkitty' / 'metrics.yml').read_text() + GHOST)
         self.programs.set('DEFAULT', auth_strategy='keystone')
@@ -99,14 +102,21 @@ class Deployment:
         self.programs.set('orchestrator', **orchestrator)
         self.database = engine.Database(url)
 
+    def use_prometheus(self, source):
+        """Have the usage collected from *source*."""
+        self.identity = scopes.Identity('project_id', 'keystone', 'prometheus')
+        self.programs.metrics.write_text(metering.describe())
+        self.programs.set('collect', collector='prometheus')
+        self.programs.set('collector_prometheus', prometheus_url=source.url)
+
     def set_clocks(self):
         """Let every project begin with the first period of the seed."""
         ids = [project.id for project in self.seed.projects]
-        scopes.ensure(self.database, ids, IDENTITY, period.from_epoch(self.seed.begin), HOUR)
+        scopes.ensure(self.database, ids, self.identity, period.from_epoch(self.seed.begin), HOUR)
 
     def clocks(self):
         """Return the begin of the last rated period of each scope."""
-        return [period.to_epoch(state.last_processed) for state in scopes.list_states(self.database, IDENTITY)]
+        return [period.to_epoch(state.last_processed) for state in scopes.list_states(self.database, self.identity)]
 
     def is_done(self):
         return all(clock >= self.seed.end - HOUR for clock in self.clocks())
@@ -271,33 +281,75 @@ def _kill(pid):
         return
 
 
+class Inside:
+    """A deployment of which API and worker run in this process, with every rule made."""
+
+    def __init__(self, deployment):
+        self.deployment = deployment
+        deployment.programs.set('DEFAULT', auth_strategy='noauth')
+        self._files = [str(deployment.programs.write())]
+        self._application = app.build_wsgi_app([], cfg.ConfigOpts(), self._files)
+        rules.Rules(self.call).make_all(deployment.seed.projects[0].id)
+        deployment.set_clocks()
+
+    def call(self, method, path, body=None):
+        request = webob.Request.blank(path, method=method)
+        if body is not None:
+            request.json = body
+            request.content_type = 'application/json'
+        answer = request.get_response(self._application)
+        assert answer.status_int < 400, (method, path, answer.text)
+        return answer.json if answer.status_int in (200, 201) else None
+
+    def rate(self, clock):
+        """Rate what is due at *clock*."""
+        conf = service.prepare_service([], self._files, cfg.ConfigOpts(), program='cloudkitty-processor')
+        metrics = processor_service.load_metrics(conf)
+        worker, _ = processor_service.make_worker(
+            conf, self.deployment.database, metrics, None, clock=lambda: clock
+        )  # fmt: skip
+        worker.run_pass()
+        assert self.deployment.is_done()
+
+
 def test_the_bill_is_the_same_on_the_1st_and_the_31st_on_every_database(tmp_path, database_url, past, seed):
     moved, clock = past
     databases.ready(database_url).dispose()
     deployment = Deployment(tmp_path, database_url, moved)
     try:
-        deployment.programs.set('DEFAULT', auth_strategy='noauth')
-        files = [str(deployment.programs.write())]
-        application = app.build_wsgi_app([], cfg.ConfigOpts(), files)
-
-        def call(method, path, body=None):
-            request = webob.Request.blank(path, method=method)
-            if body is not None:
-                request.json = body
-                request.content_type = 'application/json'
-            answer = request.get_response(application)
-            assert answer.status_int < 400, (method, path, answer.text)
-            return answer.json if answer.status_int in (200, 201) else None
-
-        rules.Rules(call).make_all(moved.projects[0].id)
-        deployment.set_clocks()
-        conf = service.prepare_service([], files, cfg.ConfigOpts(), program='cloudkitty-processor')
-        metrics = processor_service.load_metrics(conf)
-        worker, _ = processor_service.make_worker(conf, deployment.database, metrics, None, clock=lambda: clock)
-        worker.run_pass()
-        assert deployment.is_done()
-        found = check_bill(moved, call)
+        inside = Inside(deployment)
+        inside.rate(clock)
+        found = check_bill(moved, inside.call)
         deployment.check_coverage()
         assert bill.plain(found, moved) == bill.plain(bill.points(seed), seed)
     finally:
         deployment.end()
+
+
+@pytest.fixture(scope='module')
+def metered(seed, tmp_path_factory):
+    """A real Prometheus with the usage of the seed."""
+    source = real_prometheus.RealPrometheus(tmp_path_factory.mktemp('prometheus') / 'server')
+    metering.fill(source, seed)
+    yield source
+    source.stop()
+
+
+def test_the_bill_is_the_same_from_prometheus(tmp_path, sqlite_url, metered, seed):
+    databases.ready(sqlite_url).dispose()
+    deployment = Deployment(tmp_path, sqlite_url, seed)
+    try:
+        deployment.use_prometheus(metered)
+        inside = Inside(deployment)
+        inside.rate(period.from_epoch(seed.end + 2 * HOUR))
+        found = check_bill(seed, inside.call)
+        window = (seed.begin, seed.end)
+        for run in ledger.list_runs(deployment.database, None, *window):
+            if run.metric == 'radosgw.objects.size':
+                assert run.status is coverage.Status.UNKNOWN
+            else:
+                assert run.status in (coverage.Status.RATED, coverage.Status.EMPTY)
+        assert ledger.list_failures(deployment.database) == []
+    finally:
+        deployment.end()
+    assert found == bill.points(seed)

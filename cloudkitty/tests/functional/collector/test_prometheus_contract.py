@@ -9,6 +9,7 @@ import requests
 from cloudkitty import amount
 from cloudkitty import coverage
 from cloudkitty import usage
+from cloudkitty.tests import prometheus
 from cloudkitty.tests import samples
 from cloudkitty.tests.functional.collector import test_gnocchi_contract as contract
 
@@ -54,6 +55,9 @@ def fill(world):
     world.add('quoted', 'q"u\\o\nte', every(7.0), flavor='with "quotes" \\ and é')
     world.add('exact', 'a', every(12345678912.5), flavor='small')
     world.add('tiny', 'a', every(1.25e-10), flavor='small')
+    stale = dict.fromkeys((JUNE + HOUR + 10, JUNE + 2 * HOUR + 1700, JUNE + 4 * HOUR), prometheus.STALE)
+    back = every(3.5, JUNE + 2 * HOUR + 1800, JUNE + 3 * HOUR + 900)
+    world.add('stale', 'b', {**every(2.5, end=JUNE + HOUR), **stale, **back}, flavor='small')
     world.add('stranger', 'elsewhere', every(8.0), flavor='small')
     world.add('counter', 'a', count_up(2), flavor='small')
     resets = (JUNE + HOUR + 1800, JUNE + 2 * HOUR, JUNE + 3 * HOUR + 3300)
