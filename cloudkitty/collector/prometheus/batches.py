@@ -47,6 +47,8 @@ MOST_SCOPES = 1000
 MOST_PERIODS = 10000
 #: What only Prometheus of the end of 2023 calls a warning.
 _INFO = 'PromQL info'
+#: Seconds between two looks for series that are nobody's.
+LOOK = 3600
 #: Remarks to remember.
 MOST_TOLD = 1000
 
@@ -151,6 +153,7 @@ class _Learnt:
         self._readers: dict[str, cells.Reader] = {}
         self._densities: dict[str, float] = {}
         self._told: set[tuple[str, str]] = set()
+        self._looked: dict[str, float] = {}
 
     def reader(self, metric: metrics.Metric) -> cells.Reader:
         """Return what reads answers for *metric*."""
@@ -169,6 +172,14 @@ class _Learnt:
         now = series / scopes
         # A larger answer than was foreseen costs more than a smaller one.
         self._densities[name] = now if before is None or now > before else before + SHARE * (now - before)
+
+    def may_look(self, name: str) -> bool:
+        """Return whether it is time to look for series of metric type *name* that are nobody's; it is now done."""
+        now = time.monotonic()
+        if now - self._looked.get(name, float('-inf')) < LOOK:
+            return False
+        self._looked[name] = now
+        return True
 
     def tell(self, name: str, text: str) -> None:
         """Warn of something odd that costs no cell, once."""
@@ -216,6 +227,7 @@ class _Work:
             return usage.Usage(batch, [], troubles.join(self._troubles, batch), source_down=error.is_trouble)
         self._measure()
         self._tell_unknown()
+        self._look_for_ownerless()
         self._note_unfinished()
         columns = []
         for name, found in self._found.items():
@@ -401,6 +413,24 @@ class _Work:
                 )
                 for scope_id in self._batch.scope_ids:
                     self._troubles[scope_id, name, begin] = (coverage.Status.UNKNOWN, text, False)
+
+    def _look_for_ownerless(self) -> None:
+        """Warn, now and then, of series without the label of the scope beside others that have it: nobody pays them."""
+        begin = self._batch.begins[-1]
+        for name, metric in self._metrics.items():
+            if not self._found[name].rows or not self._learnt.may_look(name):
+                continue
+            try:
+                found = self._find(metric, queries.match(self._scope_key, ['']), [begin])
+            except prometheus.RequestFailed as error:
+                LOG.debug('Metric %s: series without a scope are not looked for: %s', name, error)
+                continue
+            if found:
+                self._learnt.tell(
+                    name,
+                    'some series in Prometheus have no label %s: what they measure is billed to nobody.'
+                    % self._scope_key,
+                )
 
     def _find(self, metric: metrics.Metric, matcher: str, begins: Sequence[int]) -> frozenset[int]:
         """Return those of *begins* in whose periods there are series of *metric*."""
