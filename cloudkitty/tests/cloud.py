@@ -153,6 +153,7 @@ class Cloud:
     """Starts and stops a cloud that keeps all it has in *directory*.
 
     :param auth: ``keystone``, or ``basic``: no Keystone, and Gnocchi believes the user's name.
+    :param has_gnocchi: false: Keystone alone.
     :param attached: its services end with the thread that started them, even when that is killed.
 
     :ivar keystone_url: with ``/v3``; None with basic authentication.
@@ -161,9 +162,10 @@ class Cloud:
     :ivar admin: :class:`Credentials` of the administrator; None with basic authentication.
     """
 
-    def __init__(self, directory, auth='keystone', attached=True):
+    def __init__(self, directory, auth='keystone', attached=True, has_gnocchi=True):
         self.directory = pathlib.Path(directory).resolve()
         self.auth = auth
+        self.has_gnocchi = has_gnocchi
         self.keystone_url = self.gnocchi_url = self.admin = None
         self.index_url = 'sqlite:///%s/gnocchi.sqlite' % self.directory
         self._attached = attached
@@ -182,7 +184,8 @@ class Cloud:
             with contextlib.ExitStack() as sockets:
                 if self.auth == 'keystone':
                     self._start_keystone(sockets)
-                self._start_gnocchi(sockets)
+                if self.has_gnocchi:
+                    self._start_gnocchi(sockets)
         except BaseException:
             self.stop()
             raise

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Shows the service at work on a real little cloud, and checks its bill; ``tools/demo`` runs it.
 
-usage: python -m cloudkitty.tests.demo [--keep]
+usage: python -m cloudkitty.tests.demo [--keep] [--source gnocchi|prometheus]
 """
 
 import argparse
@@ -30,7 +30,9 @@ from cloudkitty.db import scopes
 from cloudkitty.storage.sqlalchemy import reports
 from cloudkitty.storage.sqlalchemy import windows
 from cloudkitty.tests import cloud as clouds
+from cloudkitty.tests import metering
 from cloudkitty.tests import processes
+from cloudkitty.tests import real_prometheus
 from cloudkitty.tests import seeding
 
 HOUR = seeding.HOUR
@@ -39,7 +41,7 @@ PROJECTS = 5
 #: Seconds without a rated hour after which something must be wrong; and those a program may take to begin or to end.
 STANDSTILL = 180
 PATIENCE = 60
-IDENTITY = scopes.Identity('project_id', 'keystone', 'gnocchi')
+SOURCES = {'gnocchi': 'Gnocchi', 'prometheus': 'Prometheus'}
 HASHMAP = '/v1/rating/module_config/hashmap'
 
 # The prices: of an hour of an instance, and of an hour of a GiB, a MiB, an address; of a MB.
@@ -68,10 +70,16 @@ class Interrupted(BaseException):
 
 
 class Deployment:
-    """The service around a cloud: its configuration, database, programs and their logs, in *directory*."""
+    """The service around a cloud: its configuration, database, programs and their logs, in *directory*.
 
-    def __init__(self, directory, cloud, seed):
+    :param monitor: the Prometheus that has the usage; None: Gnocchi has it.
+    """
+
+    def __init__(self, directory, cloud, seed, monitor=None):
         self.directory = directory
+        self.monitor = monitor
+        self.source = 'prometheus' if monitor else 'gnocchi'
+        self.identity = scopes.Identity('project_id', 'keystone', self.source)
         self.cloud = cloud
         self.seed = seed
         self.url = None
@@ -90,15 +98,20 @@ class Deployment:
             'database': {'connection': 'sqlite:///%s' % (self.directory / 'cloudkitty.sqlite')},
             'keystone_authtoken': account,
             'fetcher_keystone': {'auth_section': 'keystone_authtoken'},
-            'collector_gnocchi': {'auth_section': 'keystone_authtoken', 'region_name': clouds.REGION},
             # An hour is rated as soon as it is over.
-            'collect': {'metrics_conf': etc / 'metrics.yml', 'wait_periods': 1},
+            'collect': {'collector': self.source, 'metrics_conf': etc / 'metrics.yml', 'wait_periods': 1},
             'orchestrator': {
                 'coordination_url': 'file://%s' % (self.directory / 'locks'),
                 'max_workers': 2,
                 'max_workers_reprocessing': 1,
             },
         }
+        if self.monitor:
+            sections['collector_prometheus'] = {'prometheus_url': self.monitor.url}
+            sections['collect']['metrics_conf'] = self.directory / 'metrics.yml'
+            (self.directory / 'metrics.yml').write_text(metering.describe())
+        else:
+            sections['collector_gnocchi'] = {'auth_section': 'keystone_authtoken', 'region_name': clouds.REGION}
         self._config.touch(mode=0o600)
         with self._config.open('w') as file:
             for name, values in sections.items():
@@ -121,7 +134,7 @@ class Deployment:
     def set_clocks(self):
         """Let every project begin with the first hour of the seed, on whatever day of a month that is."""
         ids = [project.id for project in self.seed.projects]
-        scopes.ensure(self.database, ids, IDENTITY, period.from_epoch(self.seed.begin), HOUR)
+        scopes.ensure(self.database, ids, self.identity, period.from_epoch(self.seed.begin), HOUR)
 
     def start_api(self):
         """Start the API on a free port and tell the catalogue."""
@@ -209,7 +222,7 @@ class Deployment:
 
     def count_rated(self):
         """Return how many hours of all projects are rated."""
-        clocks = [period.to_epoch(state.last_processed) for state in scopes.list_states(self.database, IDENTITY)]
+        clocks = [period.to_epoch(state.last_processed) for state in scopes.list_states(self.database, self.identity)]
         return sum(min(HOURS, (clock + HOUR - self.seed.begin) // HOUR) for clock in clocks)
 
     def window(self):
@@ -348,7 +361,7 @@ def print_bill(seed, types, bill):
     )
 
 
-def print_coverage(seed, types, found, sums):
+def print_coverage(seed, types, found, sums, source):
     """Print what became of the hours of each project and type, and what the words mean."""
     rows = []
     for kind in types:
@@ -361,7 +374,8 @@ def print_coverage(seed, types, found, sums):
         rows.append((kind, texts))
     print_table('coverage in hours', [project.name for project in seed.projects], rows)
     print()
-    print('empty: Gnocchi answered, and had nothing. unknown: no resource in Gnocchi has this metric.')
+    text = 'empty: %s answered, and had nothing. unknown: nothing in %s has this metric.'
+    print(text % (source, source))
     for kind in types:
         rows = [row for (_, name), row in sums.items() if name == kind and row.unpriced]
         if rows:
@@ -389,7 +403,7 @@ def print_urls(deployment):
     for name, url in (
         ('CloudKitty', deployment.url),
         ('Keystone', deployment.cloud.keystone_url),
-        ('Gnocchi', deployment.cloud.gnocchi_url),
+        (SOURCES[deployment.source], deployment.monitor.url if deployment.monitor else deployment.cloud.gnocchi_url),
     ):
         print('%-11s %s' % (name, url))
 
@@ -445,17 +459,23 @@ Configuration, database and logs are in {directory}.""".format(
 # life
 
 
-def run(directory, keep, stack):
-    """Do it all; return the exit status. What is to be ended goes to *stack*."""
+def run(directory, keep, source, stack):
+    """Do it all, with the usage in *source*; return the exit status. What is to be ended goes to *stack*."""
     now = int(time.time())
     end = now - now % HOUR
-    cloud = clouds.Cloud(directory / 'cloud')
+    cloud = clouds.Cloud(directory / 'cloud', has_gnocchi=source == 'gnocchi')
     stack.callback(cloud.stop)
-    with step('Starting Keystone and Gnocchi'):
+    with step('Starting Keystone and Gnocchi' if cloud.has_gnocchi else 'Starting Keystone'):
         cloud.start()
     with step('Loading %d projects with %d hours of measures' % (PROJECTS, HOURS)):
         seed = seeding.seed(cloud, end - HOURS * HOUR, HOURS, PROJECTS)
-    deployment = Deployment(directory, cloud, seed)
+    monitor = None
+    if source == 'prometheus':
+        monitor = real_prometheus.RealPrometheus(directory / 'prometheus')
+        stack.callback(monitor.stop)
+        with step('Starting Prometheus, with the measures'):
+            metering.fill(monitor, seed)
+    deployment = Deployment(directory, cloud, seed, monitor)
     stack.callback(deployment.stop)
     with step('cloudkitty-dbsync upgrade, cloudkitty-storage-init'):
         deployment.install()
@@ -475,7 +495,7 @@ def run(directory, keep, stack):
     begin, end = (period.from_epoch(second).strftime('%Y-%m-%d %H:%M') for second in (seed.begin, seed.end))
     print('\nFrom %s to %s, UTC, %d hours' % (begin, end, HOURS))
     print_bill(seed, types, bill)
-    print_coverage(seed, types, deployment.read_coverage(), sums)
+    print_coverage(seed, types, deployment.read_coverage(), sums, SOURCES[source])
     differences = compare(seed, bill, sums)
     print()
     if differences:
@@ -495,13 +515,14 @@ def run(directory, keep, stack):
 def main():
     parser = argparse.ArgumentParser(prog='tools/demo', description=__doc__.partition('\n')[0])
     parser.add_argument('--keep', action='store_true', help='leave it running until Ctrl-C')
-    keep = parser.parse_args().keep
+    parser.add_argument('--source', choices=SOURCES, default='gnocchi', help='what meters the cloud')
+    options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     directory = pathlib.Path(tempfile.mkdtemp(prefix='cloudkitty-demo-'))
     status, stack = 1, contextlib.ExitStack()
     try:
-        status = run(directory, keep, stack)
+        status = run(directory, options.keep, options.source, stack)
     except Interrupted:
         status = 130
     except Exception as error:

@@ -99,23 +99,27 @@ def seed(cloud, begin, periods=72, projects=5, mark=''):
     starts late, one does not report for some hours, and a resource of type ``ceph_account`` lacks the metric
     ``radosgw.objects.size``, which nobody has.
 
+    A cloud without Gnocchi gets projects and users only; what they used is in what is returned.
+
     :param begin: epoch second, a full hour. The past is fine; the end should not lie in the future.
     :param projects: two at least.
     :param mark: tells projects and users from those of another call in the same cloud.
     """
     if begin % HOUR:
         raise ValueError('%s is not a full hour.' % begin)
-    gnocchi = real_gnocchi.RealGnocchi(cloud)
-    gnocchi.create_policy(POLICY, (300, 3600), ('mean', 'max'))
-    for name, attributes in TYPES.items():
-        gnocchi.create_type(name, attributes)
+    gnocchi = real_gnocchi.RealGnocchi(cloud) if cloud.has_gnocchi else None
+    if gnocchi is not None:
+        gnocchi.create_policy(POLICY, (300, 3600), ('mean', 'max'))
+        for name, attributes in TYPES.items():
+            gnocchi.create_type(name, attributes)
     service = _create_service(cloud, mark)
     end = begin + periods * HOUR
     made = tuple(
         _create_project(cloud, gnocchi, service, 'project-%d%s' % (number, mark), number, projects, begin, end)
         for number in range(projects)
     )
-    gnocchi.settle()
+    if gnocchi is not None:
+        gnocchi.settle()
     return Seed(begin, end, made, service[1])
 
 
@@ -129,6 +133,12 @@ def _create_project(cloud, gnocchi, service, name, number, projects, begin, end)
     cloud.grant(ROLE, service[0], project_id)
     user_id, credentials = cloud.create_user('user-of-%s' % name, name, 'reader')
     resources = tuple(_describe(name, user_id, number, projects, begin, end))
+    if gnocchi is not None:
+        _measure(gnocchi, project_id, resources)
+    return Project(project_id, name, user_id, credentials, resources)
+
+
+def _measure(gnocchi, project_id, resources):
     for resource in resources:
         _create(gnocchi, project_id, resource)
     gnocchi.measure_all(
@@ -141,7 +151,6 @@ def _create_project(cloud, gnocchi, service, name, number, projects, begin, end)
             if any(resource.measures.values())
         }
     )
-    return Project(project_id, name, user_id, credentials, resources)
 
 
 def _create(gnocchi, project_id, resource):

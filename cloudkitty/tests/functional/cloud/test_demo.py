@@ -18,13 +18,13 @@ pytestmark = pytest.mark.cloud
 class Demo:
     """A running demo that keeps all it has in *directory*."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, *arguments):
         self.directory = directory / 'temporary'
         self.directory.mkdir()
         self.output = directory / 'output'
         with self.output.open('w') as output:
             self.process = subprocess.Popen(
-                [sys.executable, '-m', 'cloudkitty.tests.demo'],
+                [sys.executable, '-m', 'cloudkitty.tests.demo', *arguments],
                 env={**os.environ, 'TMPDIR': str(self.directory), 'PYTHONUNBUFFERED': '1'},
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
@@ -51,15 +51,21 @@ class Demo:
 
 
 @pytest.fixture
-def demo(tmp_path):
+def arguments():
+    return ()
+
+
+@pytest.fixture
+def demo(tmp_path, arguments):
     functional.require_cloud()
-    found = Demo(tmp_path)
+    found = Demo(tmp_path, *arguments)
     yield found
     if found.process.poll() is None:
         found.process.kill()
         found.process.wait()
 
 
+@pytest.mark.parametrize('arguments', [(), ('--source', 'prometheus')], ids=['gnocchi', 'prometheus'])
 def test_demo_prints_a_bill_that_matches_and_leaves_nothing(demo):
     status, output = demo.wait()
     assert status == 0, output

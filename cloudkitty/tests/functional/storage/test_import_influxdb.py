@@ -95,7 +95,7 @@ def run(database, store, largest=plan.LARGEST, dry_run=False, stop=None):
 
 def again(database, store):
     """As ``--again`` does."""
-    begins = storage_import.list_again(database, store.source, plan.make(database, store.source))
+    begins = history_import.list_again(database, store.source, plan.make(database, store.source))
     pieces.forget(database, begins)
     return begins
 
