@@ -14,7 +14,7 @@ from cloudkitty import coverage
 from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import series
-from cloudkitty.cli import storage_import
+from cloudkitty.cli import history_import
 from cloudkitty.clients.influxdb import flux
 from cloudkitty.clients.influxdb import influxql
 from cloudkitty.clients.influxdb import server as servers
