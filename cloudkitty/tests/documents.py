@@ -69,8 +69,8 @@ def list_blocks(page: pathlib.Path) -> Iterator[Block]:
     while number < len(lines):
         line = lines[number]
         number += 1
-        if line.startswith(_NOT_RUN):
-            reason = line.removeprefix(_NOT_RUN)
+        if line.strip().startswith(_NOT_RUN):
+            reason = line.strip().removeprefix(_NOT_RUN)
         elif found := re.match(r'( *)\.\. code-block:: ([\w-]+)$', line):
             first = number + 1
             margin = len(lines[first]) - len(lines[first].lstrip())
