@@ -108,7 +108,8 @@ def show(report):
         print('%-26s %8d  %s' % (kind, count, '' if longest is None else '%.1f s' % longest))
     print('Clients: %s' % ', '.join('%s: %d' % pair for pair in found['clients'].items()))
     if report.lulls:
-        print('Whole after each of %d spells: %s' % (len(report.lulls), found['whole after a spell, seconds']))
+        seconds = found['whole after a spell, seconds']
+        print('Whole %(median)s s after a spell of faults, %(longest)s s at most.' % seconds)
     print('Whole %s s after the last fault.' % found['whole after the last fault, seconds'])
     for problem in report.problems[:20]:
         print('Problem: %s' % problem)

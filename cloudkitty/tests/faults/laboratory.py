@@ -116,6 +116,7 @@ class Report:
             'whole after a spell, seconds': {
                 'median': round(statistics.median(self.lulls), 1),
                 'longest': round(max(self.lulls), 1),
+                'all': [round(seconds, 1) for seconds in self.lulls],
             }
             if self.lulls
             else None,
