@@ -76,7 +76,9 @@ def list_again(database: engine.Database, source: sources.Source, found: plan.Pl
     differing = totals.list_differing(database, source, found.begins)
     with database.reader() as session:
         imported = plan.list_done(session, source.marks, differing)
-        return {*found.broken, *plan.list_left_out(session, source.marks), *imported}
+        begins = {*found.broken, *plan.list_left_out(session, source.marks), *imported}
+    # What the source does not hold any more, or was purged, could not be brought back.
+    return begins & {item.begin for item in found.begins}
 
 
 def _forget(database: engine.Database, source: sources.Source, begins: Collection[int]) -> None:
@@ -132,10 +134,20 @@ def _describe_broken(found: plan.Plan) -> list[str]:
         )
     for begin, reason in sorted(found.broken.items())[:10]:
         LOG.error('Rows that begin at %s: %s.', period.from_epoch(begin).isoformat(), reason)
-    if found.broken:
+    there = {item.begin for item in found.begins}
+    if found.broken.keys() & there:
         trouble.append(
             'The rows of %d begins are not those that were imported, and nothing new of them is imported: --again '
-            'takes out what was and imports them anew.' % len(found.broken)
+            'takes out what was and imports them anew.' % len(found.broken.keys() & there)
+        )
+    if found.broken.keys() - there:
+        LOG.warning(
+            'The rows of %d begins that were imported are gone where they came from; what was imported stays.',
+            len(found.broken.keys() - there),
+        )
+    if found.passed:
+        trouble.append(
+            '%d rows that were never imported are older than what was purged here, and are left out.' % found.passed
         )
     return trouble
 

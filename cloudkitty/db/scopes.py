@@ -16,6 +16,7 @@ from cloudkitty import scope
 from cloudkitty.db import engine
 from cloudkitty.db import ledger_models
 from cloudkitty.db import models
+from cloudkitty.db import purges
 from cloudkitty.db import statements
 from cloudkitty.db import types
 
@@ -44,7 +45,7 @@ def ensure(
 
     A row of an old release (without key, fetcher and collector) is adopted. A scope with rows under another identity
     only gets one whose clock starts at the newest of theirs, with a WARNING. Any other new clock stands one period
-    before *first*, the begin of its first period.
+    before *first*, the begin of its first period, or the first one after what was purged.
 
     :param length: of a period, in seconds.
     """
@@ -53,11 +54,13 @@ def ensure(
     now = datetime.datetime.now(period.UTC)
 
     def run(session: orm.Session) -> None:
-        ensure_guards(session, wanted)
+        guards = ensure_guards(session, wanted)
         found: dict[str, list[State]] = {}
         for part in statements.chunks(wanted):
             for row in session.scalars(sqlalchemy.select(State).where(State.identifier.in_(part))):
                 found.setdefault(row.identifier, []).append(row)
+        unknown = [guards[scope_id] for scope_id in wanted if scope_id not in found]
+        purged = purges.read(session, unknown) if unknown else {}
         fresh = []
         for scope_id in wanted:
             rows = found.get(scope_id, [])
@@ -68,7 +71,9 @@ def ensure(
                 LOG.info('%s: the state of an old release is used on.', scope_id)
                 old.scope_key, old.fetcher, old.collector = identity.key, identity.fetcher, identity.collector
                 continue
-            clock = period.to_naive(first) - datetime.timedelta(seconds=length)
+            missing = max(0, purged.get(guards[scope_id], 0) - period.to_epoch(first))
+            # Whole periods: it stays on the grid of *first*.
+            clock = period.to_naive(first) + datetime.timedelta(seconds=(-(-missing // length) - 1) * length)
             if rows:
                 clock = max(row.last_processed_timestamp for row in rows)
                 LOG.warning(

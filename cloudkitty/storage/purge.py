@@ -43,7 +43,6 @@ ROWS = 10_000
 Adjustment = ledger_models.Adjustment
 CoverageFailure = ledger_models.CoverageFailure
 CoverageRun = ledger_models.CoverageRun
-CrossedMidnight = models.CrossedMidnight
 Frame = old_models.RatedDataFrame
 Guard = ledger_models.Guard
 History = models.RatedHistory
@@ -109,59 +108,98 @@ def purge(database: engine.Database, before: int, length: int, frames: bool = Fa
     """
     with database.reader() as session:
         guards = session.execute(sqlalchemy.select(Guard.identifier, Guard.id).order_by(Guard.id)).all()
-    refused: set[str] = set()
+    # {scope id: up to where its data goes}, of those of which not all before that second does.
+    bounds: dict[str, int] = {}
     for part in statements.chunks(guards, AT_ONCE):
-        yield from _purge_some(database, {row[0]: row[1] for row in part}, before, length, refused)
+        yield from _purge_some(database, {row[0]: row[1] for row in part}, before, length, bounds)
     if frames:
-        yield from _purge_frames(database, before, refused)
-    yield database.repeat(lambda session: _forget_midnights(session, before))
+        yield from _purge_frames(database, before, bounds)
 
 
 def _purge_some(
-    database: engine.Database, guards: Mapping[str, int], before: int, length: int, refused: set[str]
+    database: engine.Database, guards: Mapping[str, int], before: int, length: int, bounds: dict[str, int]
 ) -> Iterator[Outcome]:
-    begun, marks = database.repeat(lambda session: _begin(session, guards, before, length))
+    begun, ends = database.repeat(lambda session: _begin(session, guards, before, length))
     yield begun
-    refused.update(begun.refused)
-    ids = sorted(marks)
-    if not ids:
-        return
-    # Of a month that somebody may be adding to, workers remember the roll-up.
-    fresh = _month_of(min(marks.values()) // period.DAY)
-    for days in _list_days(database, ids, before // period.DAY):
-        yield database.repeat(lambda session, days=days: _delete_days(session, ids, days, fresh))  # type: ignore[misc]
-    yield _delete_series(database, ids)
+    bounds.update(dict.fromkeys(begun.refused, 0))
+    bounds.update({scope_id: ends[id_] for scope_id, id_ in guards.items() if ends.get(id_, before) < before})
+    for end in sorted(set(ends.values())):
+        ids = sorted(id_ for id_, until in ends.items() if until == end)
+        # Of a month that somebody may be adding to, workers remember the roll-up.
+        fresh = _month_of(end // period.DAY)
+        for days in _list_days(database, ids, end // period.DAY):
+            yield database.repeat(
+                lambda session, ids=ids, days=days, fresh=fresh: _delete_days(session, ids, days, fresh)  # type: ignore[misc]
+            )
+    if ends:
+        yield _delete_series(database, sorted(ends))
 
 
 def _begin(session: orm.Session, guards: Mapping[str, int], before: int, length: int) -> tuple[Outcome, dict[int, int]]:
-    """Write how far scopes are purged, and take that time out of the ledger; return {guard id: up to where}."""
+    """Write how far scopes are purged, and take that time out of the ledger; return {guard id: up to where}.
+
+    A scope that is behind is purged up to the day that it stands in: what is rated of it from now on stays.
+    """
     scopes.lock(session, guards.values())
     outcome = Outcome(refused=_find_tasks(session, guards, before))
     taken = {scope_id: id_ for scope_id, id_ in guards.items() if scope_id not in outcome.refused}
-    ends = _read_ends(session, taken, length)
+    reached = _read_ends(session, taken, length)
     found = purges.read(session, taken.values())
-    # What nobody has rated yet may be rated one day.
-    marks = {id_: max(found.get(id_, 0), min(before, ends.get(scope_id, before))) for scope_id, id_ in taken.items()}
-    if marks != found:
-        purges.write(session, marks)
-    runs = ledger.read_runs(session, taken, 0, before)
-    failures = ledger.failed_cells(session, taken, 0, before)
-    ledger.erase(session, taken, 0, before)
+    ends = {
+        id_: max(found.get(id_, 0), min(before, reached.get(scope_id, before) // period.DAY * period.DAY))
+        for scope_id, id_ in taken.items()
+    }
+    is_changed = ends != found
+    if is_changed:
+        purges.write(session, ends)
+    for end in sorted(set(ends.values())):
+        some = {scope_id: id_ for scope_id, id_ in taken.items() if ends[id_] == end}
+        is_changed = _catch_up(session, [name for name in some if name in reached], end, length) or is_changed
+        is_changed = _take_out(session, some, end, outcome) or is_changed
+    if is_changed:
+        scopes.advance(session, taken.values())
+    return outcome, ends
+
+
+def _take_out(session: orm.Session, guards: Mapping[str, int], end: int, outcome: Outcome) -> bool:
+    """Take what the ledger says of the time before *end* out of it; return whether there was anything."""
+    runs = ledger.read_runs(session, guards, 0, end)
+    failures = ledger.failed_cells(session, guards, 0, end)
+    ledger.erase(session, guards, 0, end)
     proposals: list[int] = []
-    for part in statements.chunks(sorted(taken.values())):
-        query = sqlalchemy.select(Adjustment.id).where(Adjustment.scope_id.in_(part), Adjustment.begin < before)
+    for part in statements.chunks(sorted(guards.values())):
+        query = sqlalchemy.select(Adjustment.id).where(Adjustment.scope_id.in_(part), Adjustment.begin < end)
         proposals += session.scalars(query.order_by(Adjustment.id)).all()
     statements.delete_keys(session, Adjustment, [(id_,) for id_ in proposals])
-    if runs or failures or proposals or marks != found:
-        scopes.advance(session, taken.values())
     outcome.deleted.update(
         {
-            CoverageRun.__tablename__: sum(not coverage.without(run, 0, before) for run in runs),
+            CoverageRun.__tablename__: sum(not coverage.without(run, 0, end) for run in runs),
             CoverageFailure.__tablename__: len(failures),
             Adjustment.__tablename__: len(proposals),
         }
     )
-    return outcome, marks
+    return bool(runs or failures or proposals)
+
+
+def _catch_up(session: orm.Session, scope_ids: Collection[str], end: int, length: int) -> bool:
+    """Have states whose clock another one of the scope left behind, before *end*, go on from there.
+
+    A collector that is used again would rate what is purged once more.
+    """
+    is_changed = False
+    for part in statements.chunks(sorted(scope_ids)):
+        found: dict[str, list[Any]] = {}
+        for row in session.scalars(sqlalchemy.select(State).where(State.identifier.in_(part))):
+            found.setdefault(row.identifier, []).append(row)
+        for rows in found.values():
+            newest = max(row.last_processed_timestamp for row in rows)
+            for row in rows:
+                last = period.to_epoch(period.from_naive(row.last_processed_timestamp))
+                if row.last_processed_timestamp < newest and last + length < end:
+                    row.last_processed_timestamp = newest
+                    is_changed = True
+    session.flush()
+    return is_changed
 
 
 def _find_tasks(session: orm.Session, guards: Mapping[str, int], before: int) -> dict[str, str]:
@@ -309,31 +347,21 @@ def _find_orphans(session: orm.Session, ids: Sequence[int]) -> dict[int, set[int
     return result
 
 
-def _purge_frames(database: engine.Database, before: int, refused: Collection[str]) -> Iterator[Outcome]:
-    """Delete rows of ``rated_data_frames``, but those of the scopes that are *refused*."""
+def _purge_frames(database: engine.Database, before: int, bounds: Mapping[str, int]) -> Iterator[Outcome]:
+    """Delete rows of ``rated_data_frames``; of the scopes of *bounds* only those before what it says."""
+    rest = Frame.tenant_id.is_(None) | Frame.tenant_id.not_in(sorted(bounds)) if bounds else sqlalchemy.true()
+    parts = [(before, rest)] + [(end, Frame.tenant_id == scope_id) for scope_id, end in sorted(bounds.items()) if end]
+    for end, condition in parts:
 
-    def run(session: orm.Session) -> int:
-        query = sqlalchemy.select(Frame.id).where(Frame.begin < _naive(before)).order_by(Frame.begin).limit(ROWS)
-        if refused:
-            query = query.where(Frame.tenant_id.is_(None) | Frame.tenant_id.not_in(sorted(refused)))
-        ids = session.scalars(query).all()
-        for part in statements.chunks(sorted(ids)):
-            _delete(session, Frame, Frame.id.in_(part))
-        return len(ids)
+        def run(session: orm.Session, end: int = end, condition: Any = condition) -> int:
+            query = sqlalchemy.select(Frame.id).where(Frame.begin < _naive(end), condition)
+            ids = session.scalars(query.order_by(Frame.begin).limit(ROWS)).all()
+            for part in statements.chunks(sorted(ids)):
+                _delete(session, Frame, Frame.id.in_(part))
+            return len(ids)
 
-    while gone := database.repeat(run):
-        yield Outcome(collections.Counter({Frame.__tablename__: gone}))
-
-
-def _forget_midnights(session: orm.Session, before: int) -> Outcome:
-    """Forget of which of the days points ended after them, as far as there are none any more."""
-    day = CrossedMidnight.day
-    there = sqlalchemy.select(ScopeDay.day).where(ScopeDay.day == day).exists()
-    query = sqlalchemy.select(day).where(day < before // period.DAY, ~there)
-    gone = 0
-    for part in statements.chunks(session.scalars(query.order_by(day)).all()):
-        gone += _delete(session, CrossedMidnight, day.in_(part))
-    return Outcome(collections.Counter({CrossedMidnight.__tablename__: gone}))
+        while gone := database.repeat(run):
+            yield Outcome(collections.Counter({Frame.__tablename__: gone}))
 
 
 def _delete(session: orm.Session, model: Any, *conditions: Any) -> int:

@@ -43,12 +43,15 @@ def reset(
     :param length: of a period, in seconds.
     :param who: asks for it, for the history.
     :raises OffGrid: *clock* is not the begin of a period of one of them; nothing is changed then.
-    :raises Purged: data of one of them was purged that would be rated again; some may have been reset before.
+    :raises Purged: data of one of them was purged that would be rated again; as before.
     """
     wanted = sorted(set(owners))
     with database.reader() as session:
         for owner, last in scopes.read_clocks(session, wanted, lock=False).items():
             _refuse_off_grid(owner, clock, last, length)
+        purges.refuse(
+            session, scopes.guard_ids(session, [owner.id for owner in wanted]), period.to_epoch(clock) + length
+        )
     for part in statements.chunks(wanted, AT_ONCE):
         _reset_some(database, storage, part, clock, length, who)
 

@@ -52,6 +52,7 @@ class Plan:
     :ivar total: rows up to it.
     :ivar begins: all of them that can be imported, imported or not, in order.
     :ivar broken: begin to why it cannot be gone on with; only :func:`pieces.forget` helps.
+    :ivar passed: rows that were never imported, and are older than what was purged of any scope.
     :ivar outside: of rows that begin at an instant that the storage has no place for.
     """
 
@@ -61,6 +62,7 @@ class Plan:
     begins: tuple[rows.Begin, ...]
     broken: dict[int, str]
     outside: tuple[rows.Begin, ...]
+    passed: int = 0
 
     @property
     def count(self) -> int:
@@ -89,6 +91,7 @@ def make(database: engine.Database, source: sources.Source, largest: int = LARGE
         tuple(begins),
         broken,
         tuple(item for item in found if not _is_storable(item)),
+        sum(item.row_count for item in survey.begins if 0 <= item.begin < purged and item.begin not in done),
     )
 
 

@@ -17,6 +17,7 @@ from cloudkitty import amount
 from cloudkitty import period
 from cloudkitty.db import engine
 from cloudkitty.db import ledger_models
+from cloudkitty.db import purges
 from cloudkitty.db import statements
 from cloudkitty.storage.sqlalchemy import body
 from cloudkitty.storage.sqlalchemy import models
@@ -140,7 +141,13 @@ def _write_day(session: orm.Session, day: int, replace: bool) -> Outcome:
             outcome.replaced += 1
             gone += [id_ for id_, _ in found]
         fresh += points
+    # A drop that was cut off may have dropped the table.
+    has_purges = sqlalchemy.inspect(session.connection()).has_table(ledger_models.Purge.__tablename__)
+    purged = purges.newest(session) if has_purges else 0
     for cell in sorted(theirs.keys() - ours.keys() - unwritten):
+        if cell[2] < purged:
+            # That was deleted here alone, and is the history that is left.
+            continue
         was = imported.get(cell[2])
         if was is not None and not was.left_out and all(id_ <= was.last_id for id_, _ in theirs[cell]):
             # It was deleted since: the old software would rate it again beside these.

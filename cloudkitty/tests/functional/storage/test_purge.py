@@ -11,6 +11,7 @@ from cloudkitty import coverage
 from cloudkitty import dataframe
 from cloudkitty import errors
 from cloudkitty import period
+from cloudkitty.cli import history_import
 from cloudkitty.db import completeness as surveys
 from cloudkitty.db import coverage as ledger
 from cloudkitty.db import purges
@@ -22,6 +23,7 @@ from cloudkitty.storage.imports import plan
 from cloudkitty.storage.sqlalchemy import driver
 from cloudkitty.storage.v1 import driver as old_driver
 from cloudkitty.storage.v1 import models as old_models
+from cloudkitty.storage.v1 import write_back
 from cloudkitty.tests import killing
 from cloudkitty.tests import samples
 from cloudkitty.tests.functional.storage import test_import
@@ -215,7 +217,8 @@ def test_troubles_and_the_history_go(database, storage):
     assert [row[2] for row in content(database)['troubles']] == [CUT]
     assert {row[2] >= CUT // DAY for row in content(database)['history']} == {True}
     run(database, JUNE + DAYS * DAY)
-    assert content(database)['history'] == content(database)['series'] == []
+    # It stands at the begin of that day, and what was deleted later than that stays in the history until it is rated.
+    assert {row[2] > CUT // DAY for row in content(database)['history']} == {True}
     # Whoever failed at it meanwhile has nothing to say any more.
     ledger.note_failures(database, [coverage.Failure('p', 'cpu', JUNE, 0, 1, 0, 'why')])
     assert content(database)['troubles'] == []
@@ -239,7 +242,7 @@ def test_rows_of_old_are_not_imported_once_more(database):
     test_import.insert(database, *rows)
     test_import.run(database)
     run(database)
-    found = plan.make(database)
+    found = plan.make(database, test_import.FRAMES)
     assert (found.count, found.broken) == (0, {})
     assert test_import.run(database) == (test_import.pieces.Outcome(), [])
 
@@ -350,3 +353,83 @@ def test_killed_anywhere_it_is_finished_by_the_next_run(database_kind, tmp_path,
         step=4 if database_kind == 'sqlite' else 17,
     )
     assert moment > 20
+
+
+@pytest.mark.parametrize('is_old', [False, True])
+def test_what_is_rated_meanwhile_of_a_scope_that_is_behind_stays(database, is_old):
+    storage = old_driver.SQLAlchemyStorage(database) if is_old else driver.SQLAlchemyStorage(database)
+    rate(database, storage, 'p', days=3)
+    steps = purge.purge(database, CUT, HOUR, is_old)
+    next(steps)
+    rate(database, storage, 'p', first=3, days=2, states=samples.states(database, 'p'))
+    for _ in steps:
+        pass
+    found = storage.retrieve(samples.instant(JUNE), samples.instant(CUT), paginate=False)
+    assert {frame.start for frame in found['dataframes']} == {
+        samples.instant(JUNE + 3 * DAY + number * 6 * HOUR) for number in range(8)
+    }
+
+
+def test_a_collector_that_is_used_again_rates_nothing_that_was_purged(database, storage):
+    rate(database, storage, 'p', days=3)
+    other = scopes.Identity('project_id', 'source', 'prometheus')
+    scopes.ensure(database, ['p'], other, samples.instant(JUNE), HOUR)
+    rate(database, storage, 'p', first=3, days=17, states=scopes.list_states(database, other, ['p']))
+    run(database)
+    (state,) = samples.states(database, 'p')
+    assert state.last_processed == samples.instant(JUNE + 20 * DAY - HOUR)
+
+
+def test_a_scope_that_is_new_after_a_purge_begins_after_it(database, storage):
+    point = dataframe.DataPoint('u', 7, 1, {'project_id': 'n'}, {})
+    storage.push([dataframe.DataFrame(*samples.window(JUNE, hours=1), {'fee': [point]})])
+    run(database)
+    scopes.ensure(database, ['n'], samples.IDENTITY, samples.instant(JUNE), HOUR)
+    assert samples.states(database, 'n')[0].last_processed == samples.instant(CUT - HOUR)
+
+
+def test_of_several_scopes_none_is_reset_into_purged_time(database, storage, monkeypatch):
+    monkeypatch.setattr(reset, 'AT_ONCE', 1)
+    rate(database, storage, 'q', days=20)
+    run(database)
+    rate(database, storage, 'a', days=20)
+    owners = [state.scope for state in samples.states(database, 'a', 'q')]
+    before = content(database)
+    with pytest.raises(errors.BadRequest, match='purged'):
+        reset.reset(database, storage, owners, samples.instant(CUT - DAY - HOUR), HOUR)
+    assert content(database) == before
+
+
+def test_rows_that_were_never_imported_are_told_of(database):
+    storage = old_driver.SQLAlchemyStorage(database)
+    ready = {state.scope.id: state for state in samples.ready_states(database, 'p', 'q', first=JUNE)}
+    rate(database, storage, 'p', days=20, states=[ready['p']])
+    rate(database, storage, 'q', days=3, states=[ready['q']])
+    run(database, frames=True)
+    rate(database, storage, 'q', first=3, days=5, states=samples.states(database, 'q'))
+    assert plan.make(database, test_import.FRAMES).passed == 2 * 4 * 5
+
+
+def test_import_takes_nothing_out_that_it_cannot_bring_back(database):
+    test_import.insert(database, *[test_import.row(JUNE + day * DAY) for day in range(3)])
+    test_import.run(database)
+    before = test_import.content(database)
+    with database.writer() as session:
+        session.execute(sqlalchemy.delete(old_models.RatedDataFrame))
+    found = plan.make(database, test_import.FRAMES)
+    assert len(found.broken) == 3
+    assert history_import.list_again(database, test_import.FRAMES, found) == set()
+    assert history_import._describe_broken(found) == []
+    assert test_import.content(database) == before
+
+
+def test_rows_of_old_that_were_purged_here_alone_stay_in_their_table(database):
+    test_import.insert(database, *[test_import.row(JUNE + day * DAY) for day in range(20)])
+    test_import.run(database)
+    run(database)
+    outcome = write_back.Outcome()
+    for found in write_back.write(database, write_back.list_days(database), True):
+        outcome.add(found)
+    assert (outcome.different, outcome.replaced) == ([], 0)
+    with database.reader() as session:
+        assert session.scalar(sqlalchemy.select(sqlalchemy.func.count()).select_from(old_models.RatedDataFrame)) == 20
