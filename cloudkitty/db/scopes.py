@@ -59,7 +59,8 @@ def ensure(
         for part in statements.chunks(wanted):
             for row in session.scalars(sqlalchemy.select(State).where(State.identifier.in_(part))):
                 found.setdefault(row.identifier, []).append(row)
-        unknown = [guards[scope_id] for scope_id in wanted if scope_id not in found]
+        # MariaDB makes no guard of an id that it takes for another one.
+        unknown = [guards[scope_id] for scope_id in wanted if scope_id not in found and scope_id in guards]
         purged = purges.read(session, unknown) if unknown else {}
         fresh = []
         for scope_id in wanted:
@@ -71,7 +72,7 @@ def ensure(
                 LOG.info('%s: the state of an old release is used on.', scope_id)
                 old.scope_key, old.fetcher, old.collector = identity.key, identity.fetcher, identity.collector
                 continue
-            missing = max(0, purged.get(guards[scope_id], 0) - period.to_epoch(first))
+            missing = max(0, purged.get(guards.get(scope_id, 0), 0) - period.to_epoch(first))
             # Whole periods: it stays on the grid of *first*.
             clock = period.to_naive(first) + datetime.timedelta(seconds=(-(-missing // length) - 1) * length)
             if rows:

@@ -439,6 +439,7 @@ def test_database_without_tables_is_no_reason_to_end(empty_database, caplog):
         'skips': None,
         'settle': 0,
         'closed_until': None,
+        'empty_list_hold': 0,
         'identity': samples.IDENTITY,
         'limits': planner.Limits(1, 1),
         'driver_class': deployment.driver.SQLAlchemyStorage,
