@@ -137,13 +137,20 @@ class Database:
     @contextlib.contextmanager
     def reader(self) -> Iterator[orm.Session]:
         """Give a session for reading; nothing it does is kept."""
-        with orm.Session(self.engine) as session:
+        session = orm.Session(self.engine)
+        try:
             yield session
+        finally:
+            try:
+                session.close()
+            except AWAY:
+                # Whoever worked long on what was read has it all the same.
+                session.invalidate()
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[orm.Session]:
         """Give a session for reading that sees one moment of the database, however many statements it takes."""
-        with orm.Session(self.engine) as session:
+        with self.reader() as session:
             if self.dialect == 'sqlite':
                 connection = session.connection()
                 connection.exec_driver_sql('ROLLBACK')

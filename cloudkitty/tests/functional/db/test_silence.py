@@ -99,6 +99,20 @@ def test_a_host_that_is_cut_off_gives_a_long_answer_up(server):
         found.wait()
 
 
+def test_who_works_long_on_what_was_read_has_it_all_the_same(server, monkeypatch):
+    monkeypatch.setattr(engine, 'SILENCE', 2)
+    database = engine.Database(server.url)
+    try:
+        for give in (database.reader, database.snapshot):
+            with give() as session:
+                assert session.scalars(sqlalchemy.text('SELECT id FROM things')).all() == [1]
+                time.sleep(4)
+        with database.reader() as session:
+            assert session.scalar(sqlalchemy.text('SELECT 2')) == 2
+    finally:
+        database.dispose()
+
+
 @pytest.mark.parametrize('number', [engine._UNKNOWN_VARIABLE, 1227])
 def test_a_server_without_such_a_limit_is_fine(number):
     """MySQL has no idle_transaction_timeout; whatever else it says is an error."""
