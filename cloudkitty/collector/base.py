@@ -131,6 +131,18 @@ class BaseCollector:
 class BatchCollector(BaseCollector):
     """A collector made for batches, which serves the classic contract too; it overrides :meth:`_collect`."""
 
+    def __init__(
+        self,
+        period: int = 3600,
+        conf: Mapping[str, Any] | None = None,
+        metrics: Sequence[metrics.Metric] = (),
+        zone: datetime.tzinfo = datetime.timezone.utc,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(period, conf, metrics, zone, **kwargs)
+        if metrics:
+            self.conf = {metric.key: as_dict(metric) for metric in metrics}
+
     def collect(self, batch: usage.Batch) -> usage.Usage:
         if any(getattr(type(self), name) is not getattr(BatchCollector, name) for name in ('fetch_all', 'retrieve')):
             # A plugin of the field that derives from one of ours.

@@ -8,6 +8,8 @@ from typing import Any
 
 import voluptuous
 
+from cloudkitty.collector import definitions
+
 _AGGREGATES = ('mean', 'sum', 'last', 'max', 'min', 'std', 'median', 'first', 'count')
 #: What an archive policy may store.
 AGGREGATION_METHODS = frozenset(
@@ -81,14 +83,4 @@ def check(extra_args: dict[str, Any]) -> dict[str, Any]:
     """Return *extra_args* with defaults; raise ValueError('key: what was expected')."""
     if 'query' in extra_args:
         raise ValueError('query: expected nothing, it belongs to another collector and would be left out of the bill')
-    try:
-        checked: dict[str, Any] = voluptuous.Schema(SCHEMA)(extra_args)
-    except voluptuous.MultipleInvalid as error:
-        first = error.errors[0]
-        expectation = {
-            'extra keys not allowed': 'there is no such key; expected one of %s'
-            % ', '.join(sorted(str(key) for key in SCHEMA)),
-            'required key not provided': 'expected, and missing',
-        }.get(first.error_message, first.error_message)
-        raise ValueError('%s: %s' % ('.'.join(str(part) for part in first.path), expectation)) from error
-    return checked
+    return definitions.check(SCHEMA, extra_args)

@@ -90,8 +90,6 @@ class GnocchiCollector(base.BatchCollector):
         **kwargs: Any,
     ) -> None:
         super().__init__(period, conf, metrics, zone, **kwargs)
-        if metrics:
-            self.conf = {metric.key: base.as_dict(metric) for metric in metrics}
         self._client = client
         self._scope_key = scope_key
         self._runner = isolate.Runner(executor, max_granules, requests.RequestFailed)

@@ -9,6 +9,8 @@ from typing import Any
 
 import voluptuous
 
+from cloudkitty.collector import definitions
+
 AGGREGATION_METHODS = ('avg', 'count', 'max', 'min', 'stddev', 'stdvar', 'sum')
 QUERY_FUNCTIONS = ('abs', 'ceil', 'exp', 'floor', 'ln', 'log2', 'log10', 'round', 'sqrt')
 RANGE_FUNCTIONS = ('changes', 'delta', 'deriv', 'idelta', 'irange', 'irate', 'rate')
@@ -45,13 +47,4 @@ def check(extra_args: dict[str, Any]) -> dict[str, Any]:
             'query: expected aggregation_method, range_function, query_function, query_prefix and query_suffix in its '
             'place: a text of old does not tell whose usage it gives'
         )
-    try:
-        checked: dict[str, Any] = voluptuous.Schema(SCHEMA)(extra_args)
-    except voluptuous.MultipleInvalid as error:
-        first = error.errors[0]
-        expectation = {
-            'extra keys not allowed': 'there is no such key; expected one of %s'
-            % ', '.join(sorted(str(key) for key in SCHEMA)),
-        }.get(first.error_message, first.error_message)
-        raise ValueError('%s: %s' % ('.'.join(str(part) for part in first.path), expectation)) from error
-    return checked
+    return definitions.check(SCHEMA, extra_args)
