@@ -130,12 +130,15 @@ class Client:
         """Seconds by which this host's clock goes before that of the host that answered last; 0: hardly any."""
         return self._ahead if self._ahead > APART else 0.0
 
-    def query(self, text: str, time: float | Decimal, deadline: answers.Deadline | None = None) -> Answer:
+    def query(self, text: str, time: float | Decimal | None, deadline: answers.Deadline | None = None) -> Answer:
         """Return what *text* gives at second *time* since the epoch, one sample a series.
 
         Raises :class:`RequestFailed`.
+
+        :param time: None: now, by the clock of the server.
         """
-        return self._ask('query', {'query': text, 'time': _second(time)}, deadline)
+        when = {} if time is None else {'time': _second(time)}
+        return self._ask('query', {'query': text, **when}, deadline)
 
     def query_range(
         self,
@@ -264,6 +267,8 @@ def from_options(conf: Any, group: str, width: int = 4) -> Client:
 def quote(value: str) -> str:
     """Return *value* as a string of PromQL, quotes included."""
     escaped = value.replace('\\', '\\\\').replace('"', '\\"').replace('\n', '\\n')
+    # Prometheus takes that character itself for broken text, and refuses the whole query.
+    escaped = escaped.replace('\ufffd', '\\ufffd')
     return '"%s"' % escaped
 
 

@@ -6,14 +6,13 @@ Points are what :func:`cloudkitty.tests.influxdb.point` returns.
 
 import csv
 import datetime
-import http.server
 import io
 import json
 import re
-import threading
 import urllib.parse
 
 from cloudkitty import period
+from cloudkitty.tests import answering
 
 _KINDS = ((bool, 'boolean'), (int, 'long'), (float, 'double'), (str, 'string'))
 #: Columns that begin an answer's tables.
@@ -32,27 +31,14 @@ class Server:
         self.queries = []
         self.cut = None
         self._known = token, org, bucket
-        fake = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = 'HTTP/1.1'
-
-            def do_POST(self):
-                fake.answer(self)
-
-            def log_message(self, *args):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+        self._server = answering.serve(self.answer)
         self.url = 'http://127.0.0.1:%d' % self._server.server_port
 
     def __enter__(self):
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
         return self
 
     def __exit__(self, *args):
-        self._server.shutdown()
-        self._server.server_close()
+        answering.stop(self._server)
 
     def write(self, points):
         """A point with the tags and the time of another takes its fields' place."""

@@ -8,7 +8,6 @@ import collections
 import dataclasses
 import fnmatch
 import functools
-import http.server
 import itertools
 import json
 import math
@@ -19,6 +18,7 @@ import uuid
 
 from cloudkitty import period as periods
 from cloudkitty.collector.gnocchi import inventory
+from cloudkitty.tests import answering
 
 BUILT_IN = (
     'id',
@@ -162,33 +162,11 @@ class FakeGnocchi:
         return 'http://%s:%d' % self._server.server_address
 
     def start(self, port=0, address='127.0.0.1'):
-        fake = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = 'HTTP/1.1'
-            # Headers and body in one packet.
-            wbufsize = -1
-
-            def do_GET(self):
-                try:
-                    fake.handle(self)
-                except ConnectionError:
-                    # Whoever asked would not wait any longer.
-                    self.close_connection = True
-
-            do_POST = do_GET
-
-            def log_message(self, *args):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer((address, port), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._server = answering.serve(self.handle, port, address)
         return self
 
     def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
+        answering.stop(self._server)
 
     def handle(self, handler):
         length = int(handler.headers.get('Content-Length') or 0)
@@ -235,17 +213,7 @@ class FakeGnocchi:
             self.record(content)
         with self._lock:
             self.bytes += len(content)
-        handler.send_response(status)
-        handler.send_header('Content-Type', 'application/json')
-        handler.send_header('Content-Length', str(len(content)))
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        if fault is not None and fault.drop:
-            handler.wfile.write(content[: len(content) // 2])
-            handler.close_connection = True
-            return
-        handler.wfile.write(content)
+        answering.send(handler, status, content, headers, fault is not None and fault.drop)
 
     def _answer(self, path, query, body):
         """Return (answer, marker of the next page or None)."""

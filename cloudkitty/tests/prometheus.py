@@ -7,13 +7,14 @@ It follows what Prometheus 2.42 was seen to do; the contract tests run against b
 import collections
 import dataclasses
 from decimal import Decimal
-import http.server
 import json
 import math
 import re
 import threading
 import time
 import urllib.parse
+
+from cloudkitty.tests import answering
 
 _TOKEN = re.compile(
     r'\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.:]))|(?P<span>\d+(?:ms|s|m|h|d))'
@@ -94,33 +95,11 @@ class FakePrometheus:
         return 'http://127.0.0.1:%d/api/v1' % self._server.server_port
 
     def start(self, port=0):
-        fake = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = 'HTTP/1.1'
-            # Headers and body in one packet.
-            wbufsize = -1
-
-            def do_GET(self):
-                try:
-                    fake.handle(self)
-                except ConnectionError:
-                    # Whoever asked would not wait any longer.
-                    self.close_connection = True
-
-            do_POST = do_GET
-
-            def log_message(self, *args):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(('127.0.0.1', port), Handler)
-        self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._server = answering.serve(self.handle, port)
         return self
 
     def stop(self):
-        self._server.shutdown()
-        self._server.server_close()
+        answering.stop(self._server)
 
     def handle(self, handler):
         text = handler.rfile.read(int(handler.headers.get('Content-Length') or 0)).decode()
@@ -154,17 +133,8 @@ class FakePrometheus:
         content = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         if self.record is not None and status == 200:
             self.record(content)
-        handler.send_response(status)
-        handler.send_header('Content-Type', 'application/json')
-        handler.send_header('Content-Length', str(len(content)))
-        for name, value in (fault.headers if fault is not None else {}).items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        if fault is not None and fault.drop:
-            handler.wfile.write(content[: len(content) // 2])
-            handler.close_connection = True
-            return
-        handler.wfile.write(content)
+        headers, is_cut = ({}, False) if fault is None else (fault.headers, fault.drop)
+        answering.send(handler, status, content, headers, is_cut)
 
     def _answer(self, kind, form):
         tree = _Parser(form['query']).parse()
@@ -270,6 +240,8 @@ class _Parser:
     """Makes a tree of the text of a query."""
 
     def __init__(self, text):
+        if '\ufffd' in text:
+            raise Refused(400, 'bad_data', 'parse error: invalid UTF-8 rune')
         self._tokens = []
         place = 0
         while place < len(text.rstrip()):

@@ -105,8 +105,6 @@ class PrometheusCollector(base.BatchCollector):
         **kwargs: Any,
     ) -> None:
         super().__init__(period, conf, metrics, zone, **kwargs)
-        if metrics:
-            self.conf = {metric.key: base.as_dict(metric) for metric in metrics}
         self._client = client
         self._scope_key = scope_key
         self._runner = isolate.Runner(executor, max_granules, prometheus.RequestFailed)
@@ -254,9 +252,7 @@ class _Work:
         least = min(batch.count, WINDOW)
         scopes = max(1, min(len(batch.scope_ids), int(room / (SERIES_WEIGHT + least))))
         count = max(1, min(batch.count, int(room / scopes - SERIES_WEIGHT)))
-        self._batch = dataclasses.replace(
-            batch, scope_ids=batch.scope_ids[:scopes], count=max(count, min(least, count))
-        )
+        self._batch = dataclasses.replace(batch, scope_ids=batch.scope_ids[:scopes], count=count)
 
     def _ask_manners(self) -> Manners:
         """Return how the server understands ranges.
@@ -363,7 +359,7 @@ class _Work:
         """Have cells collected again of which a server says that they may not be whole."""
         for line in (*answer.infos, *(line for line in answer.warnings if line.startswith(_INFO))):
             self._learnt.tell(ask.name, 'Prometheus remarks: %s' % line)
-        lacking = [line for line in answer.warnings if not line.startswith(_INFO)]
+        lacking = _find_lacking(answer)
         if lacking:
             text = 'Prometheus warns that this may not be all: %s' % '; '.join(lacking)
             for scope_id in ask.scope_ids:
@@ -433,13 +429,20 @@ class _Work:
                 )
 
     def _find(self, metric: metrics.Metric, matcher: str, begins: Sequence[int]) -> frozenset[int]:
-        """Return those of *begins* in whose periods there are series of *metric*."""
+        """Return those of *begins* in whose periods there are series of *metric*.
+
+        :raises RequestFailed: an answer may not be all, too: what it lacks is not known to be nowhere.
+        """
         length = self._batch.length
         text = queries.count(metric, matcher, self._manners.reach)
-        windows = [(begins[0], begins[-1] + length)]
+        end, step = begins[-1] + length, MOST_PERIODS * length
+        windows = [(begin, min(begin + step, end)) for begin in range(begins[0], end, step)]
         if not self._manners.has_ranges:
             windows = [(begin, begin + length) for begin in begins]
         found = [self._query(text, begin, end) for begin, end in windows]
+        lacking = [line for answer in found for line in _find_lacking(answer)]
+        if lacking:
+            raise prometheus.RequestFailed(Refusal.TROUBLE, 'Prometheus warns: %s' % '; '.join(lacking)[:400])
         instants = {sample[0] for answer in found for item in answer.series for sample in item.samples}
         return frozenset(begin for begin in begins if (begin + length) * 1000 - 1 in instants)
 
@@ -478,3 +481,8 @@ class _Work:
             self._failed = True
         else:
             self._answered = True
+
+
+def _find_lacking(answer: prometheus.Answer) -> list[str]:
+    """Return the warnings of *answer* that say that it may not be all."""
+    return [line for line in answer.warnings if not line.startswith(_INFO)]

@@ -16,7 +16,7 @@ from cloudkitty.tests.functional.collector import test_gnocchi_contract as contr
 HOUR = samples.HOUR
 JUNE = samples.JUNE
 PERIODS = 6
-SCOPES = ('a', 'b', 'c.d|e(f)', 'q"u\\o\nte', 'nobody')
+SCOPES = ('a', 'b', 'c.d|e(f)', 'q"u\\o\nte', 'f\ufffd', 'nobody')
 
 points = contract.points
 troubles = contract.troubles
@@ -53,6 +53,7 @@ def fill(world):
     world.add('ended', 'b', every(5.0, end=JUNE + 3 * HOUR + 600), flavor='small')
     world.add('created', 'c.d|e(f)', every(6.0, begin=JUNE + 2 * HOUR + 1000), flavor='small')
     world.add('quoted', 'q"u\\o\nte', every(7.0), flavor='with "quotes" \\ and é')
+    world.add('broken text', 'f\ufffd', every(9.0), flavor='small')
     world.add('exact', 'a', every(12345678912.5), flavor='small')
     world.add('tiny', 'a', every(1.25e-10), flavor='small')
     stale = dict.fromkeys((JUNE + HOUR + 10, JUNE + 2 * HOUR + 1700, JUNE + 4 * HOUR), prometheus.STALE)
@@ -100,7 +101,7 @@ def ask_alone(world, metric, scope, begin):
     {(groupby and metadata): quantity}
     """
     args = metric.extra_args
-    of = scope.replace('\\', '\\\\').replace('"', '\\"').replace('\n', '\\n')
+    of = scope.replace('\\', '\\\\').replace('"', '\\"').replace('\n', '\\n').replace('\ufffd', '\\ufffd')
     is_new = getattr(world.source, 'is_new', False)
     text = '%s{project_id="%s"}[%dms]' % (metric.name, of, 1000 * HOUR - (not is_new))
     text = '%s(%s)' % (args.get('range_function') or args['aggregation_method'] + '_over_time', text)
@@ -272,6 +273,21 @@ def test_what_nobody_has_is_unknown(any_monitored):
             coverage.Status.UNKNOWN,
             'Prometheus has no series of metric %s.' % world.metric('nothing'),
         ),
+    }
+
+
+def test_a_long_backlog_without_a_metric_is_unknown(any_monitored):
+    """A server gives 11,000 numbers of a series at a time."""
+    world = any_monitored
+    world.add('x', 'a', every(2.0))
+    world.source.settle()
+    count = 12_000
+    asked = batch(world, world.metrics(('cpu', {})), ('b',), JUNE - (count - PERIODS) * HOUR, count)
+    collector = world.collector(asked.metrics, max_granules=1_000_000)
+    found = collector.collect(asked)
+    assert found.batch == asked
+    assert {(item.status, item.begin, item.end) for item in found.troubles} == {
+        (coverage.Status.UNKNOWN, asked.begin, JUNE - 2 * HOUR)
     }
 
 

@@ -168,6 +168,19 @@ def test_warnings_make_cells_provisional_and_remarks_do_not(monitored, metrics, 
     ]
 
 
+def test_what_a_warning_says_may_be_missing_is_not_unknown(monitored):
+    """A store is away when it is asked who has a metric that nobody seems to have."""
+    metrics = monitored.metrics(('cpu', {}))
+    fault(monitored, change=lambda answer: {**answer, 'warnings': ['store down']}, when=asks_for('count(count_over'))
+    found = monitored.collector(metrics).collect(batch(monitored, metrics))
+    assert {(item.scope_id, begin) for item in found.troubles for begin in range(item.begin, item.end, HOUR)} == (
+        cells(monitored)
+    )
+    assert {(item.status, item.permanent, item.error) for item in found.troubles} == {
+        (FAILED, False, 'Prometheus warns: store down')
+    }
+
+
 def test_histograms_are_refused(monitored, metrics):
     def change(answer):
         answer['data']['result'][0]['histograms'] = [[JUNE + HOUR - 0.001, {'count': '1'}]]

@@ -17,6 +17,8 @@ def test_the_query_names_metric_filters_and_label(answers, tmp_path):
     assert load(tmp_path, lines).get_tenants() == ['a']
     ((path, form),) = answers.requests
     assert path == '/api/v1/query'
+    # It is the server's clock that counts.
+    assert 'time' not in form
     assert form['query'] == r'max(project_info{path="a\\b", region="\"one\""}) by (domain)'
 
 
