@@ -12,6 +12,7 @@ import prettytable
 
 from cloudkitty import amount
 from cloudkitty import collector
+from cloudkitty import conf as options
 from cloudkitty import errors
 from cloudkitty import period
 from cloudkitty import service
@@ -47,7 +48,7 @@ def run(conf: Any, database: engine.Database) -> None:
     length = conf.collect.period
     if other.collect.period != length:
         raise errors.ConfigurationError('[collect] period of both has to be the same.')
-    begin = _begin(conf, length)
+    begin = find_begin(conf, length, period.to_epoch(processor_service.now()))
     ids = _list_scopes(conf, other, database)
     if not ids:
         raise errors.ConfigurationError('No scope is rated yet: name some by --scope.')
@@ -69,14 +70,25 @@ def _read_other(conf: Any) -> Any:
     return service.prepare_service(words, conf=cfg.ConfigOpts(), program='cloudkitty-source-compare')
 
 
-def _begin(conf: Any, length: int) -> int:
-    if conf.begin:
-        try:
-            return period.to_epoch(period.parse(conf.begin))
-        except ValueError as error:
-            raise errors.ConfigurationError('--begin: expected an instant such as 2026-06-01T12:00.') from error
-    now = period.to_epoch(processor_service.now())
-    return (now - 1) // length * length - conf.collect.wait_periods * length
+def find_begin(conf: Any, length: int, now: int) -> int:
+    """Return the begin of the period that *conf* asks for; by default of the last that is due at second *now*.
+
+    Periods are counted from the begin of their month, as those of new scopes are.
+    """
+    zone = options.zone(conf)
+    if not conf.begin:
+        first = period.to_epoch(period.month_start(period.from_epoch(now), zone))
+        return first + ((now - 1 - first) // length - conf.collect.wait_periods) * length
+    try:
+        begin = period.to_epoch(period.parse(conf.begin))
+    except ValueError as error:
+        raise errors.ConfigurationError('--begin: expected an instant such as 2026-06-01T12:00.') from error
+    over = (begin - period.to_epoch(period.month_start(period.from_epoch(begin), zone))) % length
+    if over:
+        raise errors.ConfigurationError(
+            '--begin: no period begins then, but one at %s.' % period.from_epoch(begin - over).isoformat()
+        )
+    return begin
 
 
 def _list_scopes(conf: Any, other: Any, database: engine.Database) -> list[str]:

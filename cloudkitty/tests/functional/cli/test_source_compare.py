@@ -96,6 +96,7 @@ def test_the_scopes_that_are_rated_are_looked_at_and_nothing_is_written(compare,
     [
         ((), (), '--other: expected the configuration file'),
         (('--begin', 'soon'), None, '--begin: expected an instant'),
+        (('--begin', '2026-06-01T12:07'), None, '--begin: no period begins then, but one at 2026-06-01T12:00:00'),
         ((), None, 'No scope is rated yet'),
         ((), ('--other', '/nowhere.conf'), 'No such configuration file: /nowhere.conf'),
     ],
