@@ -41,7 +41,7 @@ def run(conf: Any, database: engine.Database) -> None:
         raise errors.ConfigurationError(
             '[storage] version = 1 works on rated_data_frames itself: there is nothing to import before it is 2.'
         )
-    if not migration.is_at_head(database, migration.SERIES) or not migration.is_at_head(database, migration.STORAGE_V1):
+    if not all(migration.is_at_head(database, chain) for chain in migration.STORAGE):
         raise errors.Conflict('Tables are missing or old: run cloudkitty-dbsync upgrade and cloudkitty-storage-init.')
     definitions = metrics_file.load(conf.collect.metrics_conf, conf.collect.scope_key).metrics
     source = _make_source(conf, definitions)

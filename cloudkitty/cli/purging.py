@@ -30,7 +30,7 @@ def run(conf: Any, database: engine.Database) -> None:
     before = read_before(conf.before, datetime.datetime.now(period.UTC))
     if conf.storage.backend != 'sqlalchemy':
         raise errors.ConfigurationError('[storage] backend = %s is purged by its own means.' % conf.storage.backend)
-    if not all(migration.is_at_head(database, chain) for chain in (*migration.STORAGE, migration.LEDGER)):
+    if not all(migration.is_at_head(database, chain) for chain in migration.STORAGE):
         raise errors.Conflict('Tables are missing or old: run cloudkitty-dbsync upgrade and cloudkitty-storage-init.')
     is_old = conf.storage.version == 1
     second = period.to_epoch(before)

@@ -16,15 +16,15 @@ from cloudkitty.cli import failing
 from cloudkitty.cli import tables
 
 PROGRAM = 'cloudkitty-status'
-#: Exit status of an upgrade check that could not be made.
+#: Exit status of an upgrade check that could not be made, and where the options cannot be read.
 UNEXPECTED = 255
 
 
 def main(argv: Sequence[str] | None = None, conf: Any = None) -> int:
     """Run the command with *argv*, default that of this process.
 
-    :returns: 0 all fine, 1 a warning, 2 a failure, or a wrong command line, 255 an unexpected error; of what only
-        shows something 0, or 1 for any error.
+    :returns: 0 all fine, 1 a warning, 2 a failure, or a wrong command line, 255 an unexpected error, or a file of
+        options that cannot be read; of what only shows something else 0, or 1 for any other error.
     """
     conf = cfg.CONF if conf is None else conf
     # What has to be said stands in the results.

@@ -143,19 +143,20 @@ def _begin(session: orm.Session, guards: Mapping[str, int], before: int, length:
     scopes.lock(session, guards.values())
     outcome = Outcome(refused=_find_tasks(session, guards, before))
     taken = {scope_id: id_ for scope_id, id_ in guards.items() if scope_id not in outcome.refused}
-    reached = _read_ends(session, taken, length)
+    states = _read_states(session, taken)
     found = purges.read(session, taken.values())
-    ends = {
-        id_: max(found.get(id_, 0), min(before, reached.get(scope_id, before) // period.DAY * period.DAY))
-        for scope_id, id_ in taken.items()
-    }
+    ends = {}
+    for scope_id, id_ in taken.items():
+        reached = max((_end_of(state, length) for state in states.get(scope_id, ())), default=before)
+        ends[id_] = max(found.get(id_, 0), min(before, reached // period.DAY * period.DAY))
     is_changed = ends != found
     if is_changed:
         purges.write(session, ends)
+    for scope_id, some in states.items():
+        is_changed = _catch_up(some, ends[taken[scope_id]], length) or is_changed
     for end in sorted(set(ends.values())):
-        some = {scope_id: id_ for scope_id, id_ in taken.items() if ends[id_] == end}
-        is_changed = _catch_up(session, [name for name in some if name in reached], end, length) or is_changed
-        is_changed = _take_out(session, some, end, outcome) or is_changed
+        equal = {scope_id: id_ for scope_id, id_ in taken.items() if ends[id_] == end}
+        is_changed = _take_out(session, equal, end, outcome) or is_changed
     if is_changed:
         scopes.advance(session, taken.values())
     return outcome, ends
@@ -181,25 +182,16 @@ def _take_out(session: orm.Session, guards: Mapping[str, int], end: int, outcome
     return bool(runs or failures or proposals)
 
 
-def _catch_up(session: orm.Session, scope_ids: Collection[str], end: int, length: int) -> bool:
-    """Have states whose clock another one of the scope left behind, before *end*, go on from there.
+def _catch_up(states: Collection[Any], end: int, length: int) -> bool:
+    """Have states of a scope whose clock another one left behind, before *end*, go on from there.
 
     A collector that is used again would rate what is purged once more.
     """
-    is_changed = False
-    for part in statements.chunks(sorted(scope_ids)):
-        found: dict[str, list[Any]] = {}
-        for row in session.scalars(sqlalchemy.select(State).where(State.identifier.in_(part))):
-            found.setdefault(row.identifier, []).append(row)
-        for rows in found.values():
-            newest = max(row.last_processed_timestamp for row in rows)
-            for row in rows:
-                last = period.to_epoch(period.from_naive(row.last_processed_timestamp))
-                if row.last_processed_timestamp < newest and last + length < end:
-                    row.last_processed_timestamp = newest
-                    is_changed = True
-    session.flush()
-    return is_changed
+    newest = max(state.last_processed_timestamp for state in states)
+    behind = [state for state in states if state.last_processed_timestamp < newest and _end_of(state, length) < end]
+    for state in behind:
+        state.last_processed_timestamp = newest
+    return bool(behind)
 
 
 def _find_tasks(session: orm.Session, guards: Mapping[str, int], before: int) -> dict[str, str]:
@@ -212,19 +204,22 @@ def _find_tasks(session: orm.Session, guards: Mapping[str, int], before: int) ->
     }
 
 
-def _read_ends(session: orm.Session, scope_ids: Collection[str], length: int) -> dict[str, int]:
-    """Return {scope id: where its last rated period ends}, by whatever state, of those that have one."""
+def _read_states(session: orm.Session, scope_ids: Collection[str]) -> dict[str, list[Any]]:
+    """Return {scope id: its states, of whatever collector} of those that have one."""
     dialect = statements.dialect_of(session)
     storable = [scope_id for scope_id in sorted(scope_ids) if scopes.is_storable(dialect, scope_id)]
-    result: dict[str, int] = {}
-    if storable:
-        query = sqlalchemy.select(State.identifier, State.last_processed_timestamp).where(
-            State.identifier.in_(storable)
-        )
-        for scope_id, last in session.execute(query):
-            end = period.to_epoch(period.from_naive(last)) + length
-            result[scope_id] = max(end, result.get(scope_id, end))
+    result: dict[str, list[Any]] = {}
+    for part in statements.chunks(storable):
+        for row in session.scalars(sqlalchemy.select(State).where(State.identifier.in_(part))):
+            # MariaDB finds it in other letters too.
+            if row.identifier in scope_ids:
+                result.setdefault(row.identifier, []).append(row)
     return result
+
+
+def _end_of(state: Any, length: int) -> int:
+    """Return where the last rated period of *state* ends."""
+    return period.to_epoch(period.from_naive(state.last_processed_timestamp)) + length
 
 
 def _list_days(database: engine.Database, ids: Sequence[int], end: int) -> list[list[int]]:

@@ -501,12 +501,17 @@ def _is_done(session: orm.Session, marks: Any, piece: plan.Piece) -> bool:
     :raises Conflict: somebody is at it.
     """
     query = sqlalchemy.select(marks).where(marks.begin.in_([item.begin for item in piece.begins]))
-    now = {row.begin: row.row_count for row in session.scalars(query.with_for_update())}
-    if now == {begin: row.row_count for begin, row in piece.done.items()}:
+    now = {row.begin: _identify(row) for row in session.scalars(query.with_for_update())}
+    if now == {begin: _identify(row) for begin, row in piece.done.items()}:
         return False
-    if now == {item.begin: item.row_count for item in piece.begins}:
+    if now == {item.begin: _identify(item) for item in piece.begins}:
         return True
     raise errors.Conflict('Another import is at work on the same rows. Start again when it has ended.')
+
+
+def _identify(item: Any) -> tuple[int, int]:
+    """Return what tells the rows of a begin from others; not every source has ids."""
+    return item.row_count, getattr(item, 'last_id', 0)
 
 
 def forget(database: engine.Database, begins: Iterable[int]) -> None:

@@ -108,15 +108,20 @@ def write(database: engine.Database, days: Iterable[int], replace: bool = False)
 
     :param replace: rows of a scope, metric and period that differ from ours give way to ours; else they stay.
     """
+    # A drop that was cut off may have dropped the table.
+    purged = 0
+    with database.reader() as found:
+        if sqlalchemy.inspect(found.connection()).has_table(ledger_models.Purge.__tablename__):
+            purged = purges.newest(found)
     for day in days:
 
         def run(session: orm.Session, day: int = day) -> Outcome:
-            return _write_day(session, day, replace)
+            return _write_day(session, day, replace, purged)
 
         yield database.repeat(run)
 
 
-def _write_day(session: orm.Session, day: int, replace: bool) -> Outcome:
+def _write_day(session: orm.Session, day: int, replace: bool, purged: int) -> Outcome:
     dialect = statements.dialect_of(session)
     outcome = Outcome()
     ours, unwritten = _read_ours(session, day, dialect, outcome)
@@ -141,9 +146,6 @@ def _write_day(session: orm.Session, day: int, replace: bool) -> Outcome:
             outcome.replaced += 1
             gone += [id_ for id_, _ in found]
         fresh += points
-    # A drop that was cut off may have dropped the table.
-    has_purges = sqlalchemy.inspect(session.connection()).has_table(ledger_models.Purge.__tablename__)
-    purged = purges.newest(session) if has_purges else 0
     for cell in sorted(theirs.keys() - ours.keys() - unwritten):
         if cell[2] < purged:
             # That was deleted here alone, and is the history that is left.
