@@ -155,6 +155,7 @@ class Cloud:
     :param auth: ``keystone``, or ``basic``: no Keystone, and Gnocchi believes the user's name.
     :param has_gnocchi: false: Keystone alone.
     :param attached: its services end with the thread that started them, even when that is killed.
+    :param ports: of Keystone and of Gnocchi; 0: any that is free.
 
     :ivar keystone_url: with ``/v3``; None with basic authentication.
     :ivar gnocchi_url: without ``/v1``.
@@ -162,13 +163,14 @@ class Cloud:
     :ivar admin: :class:`Credentials` of the administrator; None with basic authentication.
     """
 
-    def __init__(self, directory, auth='keystone', attached=True, has_gnocchi=True):
+    def __init__(self, directory, auth='keystone', attached=True, has_gnocchi=True, ports=(0, 0)):
         self.directory = pathlib.Path(directory).resolve()
         self.auth = auth
         self.has_gnocchi = has_gnocchi
         self.keystone_url = self.gnocchi_url = self.admin = None
         self.index_url = 'sqlite:///%s/gnocchi.sqlite' % self.directory
         self._attached = attached
+        self._ports = ports
         self._processes = []
         self._session = None
 
@@ -226,7 +228,7 @@ class Cloud:
     # services
 
     def _start_keystone(self, sockets):
-        listener, url = _listen(sockets)
+        listener, url = _listen(sockets, self._ports[0])
         self.keystone_url = '%s/v3' % url
         self.admin = Credentials(self.keystone_url, 'admin', secrets.token_urlsafe(12), 'admin')
         config = self._write('keystone.conf', _KEYSTONE)
@@ -250,7 +252,7 @@ class Cloud:
         self.create_project('service')
 
     def _start_gnocchi(self, sockets):
-        listener, self.gnocchi_url = _listen(sockets)
+        listener, self.gnocchi_url = _listen(sockets, self._ports[1])
         authtoken = {}
         if self.auth == 'keystone':
             self.create_service('gnocchi', 'metric', self.gnocchi_url)
@@ -392,9 +394,9 @@ class Cloud:
         return self.keystone().get('/%s' % kind, params={'name': name}).json()[kind][0]['id']
 
 
-def _listen(sockets):
-    """Return a listening socket on a free port of loopback, and its URL: nobody else can take the port."""
-    listener = sockets.enter_context(socket.create_server(('127.0.0.1', 0), backlog=128))
+def _listen(sockets, port):
+    """Return a listening socket on *port* of loopback, 0: a free one, and its URL: nobody else can take the port."""
+    listener = sockets.enter_context(socket.create_server(('127.0.0.1', port), backlog=128))
     return listener, 'http://127.0.0.1:%d' % listener.getsockname()[1]
 
 

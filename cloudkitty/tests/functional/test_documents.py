@@ -40,10 +40,11 @@ def find(page):
     return documents.DOCUMENTS / page
 
 
-def run(commands, home, replaced=(), **environment):
+def run(commands, home, replaced=(), shell=('bash', '-c'), **environment):
     """Run *commands* in one shell as they are printed, and compare what they answer with what the page says.
 
     :param replaced: pairs of text that stands for another one here.
+    :returns: what each command answered.
     """
     path = '%s:%s' % (pathlib.Path(sys.executable).parent, os.environ['PATH'])
     lines = []
@@ -53,9 +54,9 @@ def run(commands, home, replaced=(), **environment):
     for old, new in replaced:
         script = script.replace(old, str(new))
     done = subprocess.run(
-        ['bash', '-c', script],
+        [*shell, script],
         env={**os.environ, 'PATH': path, 'HOME': str(home), 'PYTHONWARNINGS': 'ignore', **environment},
-        cwd=documents.ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=300, check=False,
+        cwd=documents.ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=500, check=False,
     )  # fmt: skip
     said = re.split(r'\n-- end of (\d+): (\d+)\n', done.stdout)
     for command, answer, line, status in zip(commands, said[::3], said[1::3], said[2::3], strict=False):
@@ -64,6 +65,7 @@ def run(commands, home, replaced=(), **environment):
         if command.answer:
             assert [text.rstrip() for text in answer.strip().splitlines()] == list(command.answer), place
     assert len(said) // 3 == len(commands), done.stderr
+    return said[:-1:3]
 
 
 def list_runnable(page):
