@@ -4,11 +4,14 @@
 Under somebody else's server it is made once, at import of :mod:`cloudkitty.wsgi.api`.
 """
 
+from collections.abc import Iterator
 from collections.abc import Sequence
 import configparser
+import contextlib
 import logging
 import os
 import sys
+import tempfile
 from typing import Any
 
 from oslo_config import cfg
@@ -28,6 +31,7 @@ from cloudkitty.api import middleware
 from cloudkitty.api import policy
 from cloudkitty.api import root
 from cloudkitty.api.v1 import rating
+from cloudkitty.conf import legacy
 from cloudkitty.db import engine
 from cloudkitty.rating import chain
 
@@ -59,7 +63,8 @@ def load_app(conf: Any) -> Any:
     try:
         # Not loadapp(): it would put the options through a text file's substitution.
         loader = loadwsgi.ConfigLoader(path)
-        application = loader.get_app(name, global_conf=_globals(conf))
+        with _filter_options(conf) as found:
+            application = loader.get_app(name, global_conf={middleware.CONF: conf, **found})
     except (LookupError, ImportError, OSError, configparser.Error, cfg.Error) as error:
         raise errors.ConfigurationError('%s: %s' % (path, ' '.join(str(error).split()))) from error
     # Now those of the token filter are known.
@@ -70,23 +75,26 @@ def load_app(conf: Any) -> Any:
     return middleware.CleanPath(application)
 
 
-def _globals(conf: Any) -> dict[str, Any]:
-    """Return what filters of the paste file find in its global configuration.
+@contextlib.contextmanager
+def _filter_options(conf: Any) -> Iterator[dict[str, str]]:
+    """Give what tells filters of oslo.middleware where to read their options: they do it themselves.
 
-    Those of oslo.middleware read the options themselves: from the files in the usual places, or from one that is named.
+    They look in the usual places, or into one file. Where others are named, that is one with what all of these say.
     """
-    result = {middleware.CONF: conf, 'oslo_config_program': PROGRAM}
-    named = list(conf.config_file or ())
-    if named and named != cfg.find_config_files('cloudkitty', PROGRAM):
-        sections = ('cors', 'oslo_middleware')
-        result['oslo_config_file'] = next((path for path in reversed(named) if _has_section(path, sections)), named[-1])
-    return result
-
-
-def _has_section(path: str, names: Sequence[str]) -> bool:
-    found: dict[str, Any] = {}
-    cfg.ConfigParser(path, found).parse()
-    return any(name in found for name in names)
+    result = {'oslo_config_program': PROGRAM}
+    usual = (cfg.find_config_files('cloudkitty', PROGRAM), cfg.find_config_dirs('cloudkitty', PROGRAM))
+    if (list(conf.config_file or ()), list(conf.config_dir or ())) == usual:
+        yield result
+        return
+    sections = legacy.read_files(conf)
+    with tempfile.NamedTemporaryFile('w', prefix='cloudkitty-api-', suffix='.conf') as file:
+        for name in ('cors', 'oslo_middleware'):
+            print('[%s]' % name, file=file)
+            for option, value in sections.get(name, {}).items():
+                # Further lines of a value are indented.
+                print('%s = %s' % (option, value.replace('\n', '\n  ')), file=file)
+        file.flush()
+        yield {**result, 'oslo_config_file': file.name}
 
 
 def find_paste_file(conf: Any) -> str:

@@ -72,15 +72,24 @@ def test_the_paste_file_of_release_8_works(make_api):
     assert ask(api, '/healthcheck', headers=ADMIN).status_code == 404
 
 
-def test_filters_read_the_file_that_has_their_options(make_api):
+def test_filters_read_the_options_wherever_they_are(make_api):
+    """In each file that is named, and in a directory; the last one counts."""
     api = make_api('noauth')
     more = api.directory / 'more.conf'
-    more.write_text('[api]\nport = 1\n')
-    application = app.build_wsgi_app(conf=cfg.ConfigOpts(), config_files=[str(api.config_file), str(more)])
-    request = webob.Request.blank('/', headers={'X-Forwarded-Proto': 'https', 'Origin': 'http://horizon.example'})
-    answer = request.get_response(application)
-    assert answer.json['versions'][0]['links'][0]['href'].startswith('https:')
-    assert answer.headers['Access-Control-Allow-Origin'] == 'http://horizon.example'
+    more.write_text('[cors]\nallowed_origin = http://first.example,\n  http://second.example\n')
+    last = api.directory / 'more.d' / 'last.conf'
+    last.parent.mkdir()
+    last.write_text('[cors]\nexpose_headers = X-Last\n')
+    files = ('--config-file', str(api.config_file), '--config-file', str(more))
+    for argv, exposed in ((files, None), ((*files, '--config-dir', str(last.parent)), 'X-Last')):
+        application = app.build_wsgi_app(argv, cfg.ConfigOpts())
+        for origin in ('http://first.example', 'http://second.example', 'http://horizon.example'):
+            request = webob.Request.blank('/', headers={'X-Forwarded-Proto': 'https', 'Origin': origin})
+            answer = request.get_response(application)
+            assert answer.json['versions'][0]['links'][0]['href'].startswith('https:')
+            known = None if 'horizon' in origin else origin
+            assert answer.headers.get('Access-Control-Allow-Origin') == known
+            assert exposed is None or known is None or exposed in answer.headers['Access-Control-Expose-Headers']
 
 
 def test_a_paste_file_that_is_not_there_stops_the_start(make_api):
