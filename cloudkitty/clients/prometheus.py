@@ -37,6 +37,15 @@ LARGEST = 1 << 25
 APART = 300
 #: Without a POST, a text travels in the URL; servers and proxies refuse longer ones.
 LONGEST_URL = 8000
+#: Words of a refusal that is no fault of the query: of Prometheus, Mimir and VictoriaMetrics. Some quote the query.
+_LIMITS = (
+    'exceeded maximum resolution',
+    'err-mimir-max-',
+    'time range exceeds the limit',
+    '-search.max',
+    'not enough memory for processing',
+    'timeout exceeded during query execution',
+)
 
 
 class Refusal(enum.Enum):
@@ -341,8 +350,12 @@ def _explain(status: int, kind: str = '', text: str = '') -> RequestFailed:
     )  # fmt: skip
     if status in (401, 403):
         return RequestFailed(Refusal.AWAY, 'Prometheus does not let us in: HTTP %d.' % status)
-    if kind == 'bad_data':
-        refusal = Refusal.TOO_BIG if 'exceeded maximum resolution' in text else Refusal.CONFIGURATION
+    if kind in ('bad_data', '400', '422'):
+        # VictoriaMetrics gives the status in place of a type, and refuses with it what it cannot parse, too.
+        if any(words in text for words in _LIMITS):
+            refusal = Refusal.TOO_BIG
+        else:
+            refusal = Refusal.EXECUTION if kind == '422' and 'parse' not in text else Refusal.CONFIGURATION
     elif kind == 'execution':
         # Of the samples or series that one query may touch, each server words its limits.
         is_limit = any(word in text for word in ('too many', 'limit', 'exceed', 'maximum'))
