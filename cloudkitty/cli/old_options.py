@@ -93,7 +93,7 @@ def _list_heard(conf: Any) -> list[tuple[str, str]]:
     """Return (section, line) of what oslo.config tells while every option it can know is read."""
     own = cfg.ConfigOpts()
     log.register_options(own)
-    own([], default_config_files=list(conf.config_file or ()), default_config_dirs=list(conf.config_dirs))
+    own([], default_config_files=list(conf.config_file or ()), default_config_dirs=legacy.list_directories(conf))
     _register(own)
     with _listening('oslo_config.cfg') as records:
         _register_credentials(own)

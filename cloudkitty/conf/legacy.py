@@ -40,10 +40,7 @@ def apply(conf):
 def read_files(conf):
     """Return {section: {option: last value}} of the configuration files of *conf*."""
     result: dict[str, dict[str, str]] = collections.defaultdict(dict)
-    paths = list(conf.config_file or ())
-    for directory in conf.config_dirs:
-        paths += sorted(_list_files(directory))
-    for path in paths:
+    for path in list_files(conf):
         sections: dict[str, dict[str, list[str]]] = {}
         try:
             cfg.ConfigParser(path, sections).parse()
@@ -55,8 +52,16 @@ def read_files(conf):
     return result
 
 
-def _list_files(directory):
-    return glob.glob(os.path.join(directory, '*.conf'))
+def list_files(conf):
+    """Return the paths of the configuration files of *conf*; of two values the last counts."""
+    patterns = [os.path.join(os.path.expanduser(directory), '*.conf') for directory in list_directories(conf)]
+    return [*(conf.config_file or ()), *(path for pattern in patterns for path in sorted(glob.glob(pattern)))]
+
+
+def list_directories(conf):
+    """Return the directories of *conf*: those of the command line, or else those of the usual places."""
+    # The second would have the last of the command line alone, and the first has only those.
+    return list(conf.config_dirs or conf.config_dir or ())
 
 
 def _apply_keystoneauth(conf, values, old, new):

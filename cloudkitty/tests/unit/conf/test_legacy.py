@@ -4,6 +4,7 @@ import pytest
 
 from cloudkitty import conf as options
 from cloudkitty import service
+from cloudkitty.cli import old_options
 from cloudkitty.conf import legacy
 
 OF_2018 = """
@@ -48,6 +49,16 @@ def prepare(tmp_path):
         return service.prepare_service([], [str(path)], cfg.ConfigOpts(), 'cloudkitty-test')
 
     return run
+
+
+def test_files_in_the_directories_of_the_usual_places_are_understood(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    directory = tmp_path / '.cloudkitty' / 'cloudkitty.conf.d'
+    directory.mkdir(parents=True)
+    (directory / 'old.conf').write_text(OF_2018)
+    conf = service.prepare_service([], None, cfg.ConfigOpts(), 'cloudkitty-test')
+    assert conf.transport_url == 'rabbit://openstack:p%40ss%2Fword@controller:5672/'
+    assert any(line.startswith('[keystone_fetcher] tenant: ') for line in old_options.list_uses(conf))
 
 
 def test_a_file_of_2018_is_understood(prepare):
