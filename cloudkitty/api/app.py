@@ -10,6 +10,7 @@ import configparser
 import contextlib
 import logging
 import os
+import pathlib
 import sys
 import tempfile
 from typing import Any
@@ -77,22 +78,20 @@ def load_app(conf: Any) -> Any:
 
 @contextlib.contextmanager
 def _filter_options(conf: Any) -> Iterator[dict[str, str]]:
-    """Give what tells filters of oslo.middleware where to read their options: they do it themselves.
+    """Give what tells filters of libraries where to read their options: they do it themselves.
 
-    They look in the usual places, or into one file. Where others are named, that is one with what all of these say.
+    They look in the usual places, or into one file. Where others are named, that is one with all that these hold: other
+    filters have other sections.
     """
     result = {'oslo_config_program': PROGRAM}
     usual = (cfg.find_config_files('cloudkitty', PROGRAM), cfg.find_config_dirs('cloudkitty', PROGRAM))
     if (list(conf.config_file or ()), list(conf.config_dir or ())) == usual:
         yield result
         return
-    sections = legacy.read_files(conf)
-    with tempfile.NamedTemporaryFile('w', prefix='cloudkitty-api-', suffix='.conf') as file:
-        for name in ('cors', 'oslo_middleware'):
-            print('[%s]' % name, file=file)
-            for option, value in sections.get(name, {}).items():
-                # Further lines of a value are indented.
-                print('%s = %s' % (option, value.replace('\n', '\n  ')), file=file)
+    # It holds passwords; nobody else can read it, and it is gone when the filters are made.
+    with tempfile.NamedTemporaryFile(prefix='cloudkitty-api-', suffix='.conf') as file:
+        for path in legacy.list_files(conf):
+            file.write(pathlib.Path(path).read_bytes() + b'\n')
         file.flush()
         yield {**result, 'oslo_config_file': file.name}
 

@@ -5,6 +5,7 @@ import datetime
 import io
 import logging
 import pathlib
+import stat
 import subprocess
 import sys
 
@@ -90,6 +91,38 @@ def test_filters_read_the_options_wherever_they_are(make_api):
             known = None if 'horizon' in origin else origin
             assert answer.headers.get('Access-Control-Allow-Origin') == known
             assert exposed is None or known is None or exposed in answer.headers['Access-Control-Expose-Headers']
+
+
+def watch(global_conf, **local_conf):
+    """Return an application, for paste, that tells what it found of the file with the options."""
+    path = pathlib.Path(global_conf['oslo_config_file'])
+    found = [str(path), stat.filemode(path.stat().st_mode), 'auth_url' in path.read_text()]
+    return lambda environ, start: webob.Response(json=found)(environ, start)
+
+
+def test_filters_that_operators_add_find_their_sections_too(make_api):
+    """Healthcheck has a section of its own, and the filter of keystonemiddleware reads that of tokens by itself."""
+    text = deployment.PASTE_FILE.read_text() + '[app:watch]\npaste.app_factory = %s:watch\n' % __name__
+    text = text.replace('/healthcheck = healthcheck', '/healthcheck = healthcheck\n/watch = watch')
+    text = text.replace('backends = disable_by_file\n', 'oslo_config_project = cloudkitty\n')
+    text = text.replace(
+        'acl_public_routes = /, /v1, /v2\npaste.filter_factory = cloudkitty.api.middleware:AuthTokenMiddleware.factory',
+        'oslo_config_project = cloudkitty\npaste.filter_factory = keystonemiddleware.auth_token:filter_factory',
+    )
+    api = make_api(paste_file=text)
+    more = api.directory / 'more.conf'
+    more.write_text('[healthcheck]\ndetailed = true')
+    last = api.directory / 'last.conf'
+    last.write_text('[oslo_middleware]\n')
+    files = [str(path) for path in (api.config_file, more, last)]
+    application = app.build_wsgi_app(conf=cfg.ConfigOpts(), config_files=files)
+    request = webob.Request.blank('/healthcheck', headers={'Accept': 'application/json'})
+    assert 'gc' in request.get_response(application).json
+    answer = webob.Request.blank('/v1/rating/modules').get_response(application)
+    assert answer.headers['WWW-Authenticate'] == 'Keystone uri="http://keystone.example:5000"'
+    path, mode, has_secrets = webob.Request.blank('/watch').get_response(application).json
+    assert has_secrets and mode == '-rw-------'
+    assert not pathlib.Path(path).exists()
 
 
 def test_a_paste_file_that_is_not_there_stops_the_start(make_api):
