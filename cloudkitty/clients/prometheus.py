@@ -8,6 +8,7 @@ from email import utils
 import enum
 import json
 import logging
+import re
 import time
 from typing import Any
 from typing import NamedTuple
@@ -37,7 +38,7 @@ LARGEST = 1 << 25
 APART = 300
 #: Without a POST, a text travels in the URL; servers and proxies refuse longer ones.
 LONGEST_URL = 8000
-#: Words of a refusal that is no fault of the query: of Prometheus, Mimir and VictoriaMetrics. Some quote the query.
+#: Words of a refusal that is no fault of the query: of Prometheus, Mimir, Cortex and VictoriaMetrics.
 _LIMITS = (
     'exceeded maximum resolution',
     'err-mimir-max-',
@@ -46,6 +47,11 @@ _LIMITS = (
     'not enough memory for processing',
     'timeout exceeded during query execution',
 )
+#: The same where the query was being evaluated: each server, and each store behind it, words its limits.
+_EXECUTION_LIMITS = ('too many', 'limit', 'exceed', 'maximum', 'code = ResourceExhausted')
+#: What a text quotes of the query or of series, whose names and labels have words of their own.
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_QUOTED = re.compile(r'\{(?:%s|[^{}"])*\}|%s' % (_STRING, _STRING))
 
 
 class Refusal(enum.Enum):
@@ -305,7 +311,8 @@ def parse_answer(status: int, content: bytes) -> Answer:
     except (ValueError, ArithmeticError, RecursionError):
         document = None
     if not isinstance(document, dict) or document.get('status') not in ('success', 'error'):
-        raise _explain(status)
+        # The front end of Cortex gives text.
+        raise _explain(status, text=content[:1000].decode('utf-8', 'replace'))
     if document['status'] == 'error' or status != 200:
         raise _explain(status, str(document.get('errorType', '')), str(document.get('error', '')))
     try:
@@ -344,22 +351,28 @@ def _lines(value: Any) -> tuple[str, ...]:
 
 
 def _explain(status: int, kind: str = '', text: str = '') -> RequestFailed:
-    """Return what HTTP *status* with the error *text* of type *kind* means; both empty where it is not of the API."""
+    """Return what HTTP *status* with the error *text* of type *kind* means; no *kind*: it is not of the API."""
     line = ' '.join(('Prometheus: HTTP %d: %s: %s' % (status, kind, text)).split())[:400] if kind else (
         'Prometheus: HTTP %d%s.' % (status, ', and no answer of its API' if status in (200, 404) else '')
     )  # fmt: skip
     if status in (401, 403):
         return RequestFailed(Refusal.AWAY, 'Prometheus does not let us in: HTTP %d.' % status)
-    if kind in ('bad_data', '400', '422'):
-        # VictoriaMetrics gives the status in place of a type, and refuses with it what it cannot parse, too.
-        if any(words in text for words in _LIMITS):
+    said = _QUOTED.sub('', text)
+    if status in (400, 422) and any(words in said for words in _LIMITS):
+        refusal = Refusal.TOO_BIG
+    elif kind == 'execution':
+        if any(words in said for words in _EXECUTION_LIMITS):
             refusal = Refusal.TOO_BIG
         else:
-            refusal = Refusal.EXECUTION if kind == '422' and 'parse' not in text else Refusal.CONFIGURATION
-    elif kind == 'execution':
-        # Of the samples or series that one query may touch, each server words its limits.
-        is_limit = any(word in text for word in ('too many', 'limit', 'exceed', 'maximum'))
-        refusal = Refusal.TOO_BIG if is_limit else Refusal.EXECUTION
+            # So Thanos says that a store is away.
+            refusal = Refusal.TROUBLE if 'rpc error: code = ' in said else Refusal.EXECUTION
+    elif kind == '422' and 'cannot parse' not in said and 'unparsed data' not in said:
+        # VictoriaMetrics gives the status in place of a type, and refuses with it what it cannot parse, too.
+        refusal = Refusal.EXECUTION
+    elif kind in ('bad_data', '400', '422'):
+        refusal = Refusal.CONFIGURATION
+    elif kind in ('unavailable', '503'):
+        refusal = Refusal.TROUBLE
     elif kind == 'timeout' or status in (408, 413, 414, 502, 503, 504):
         refusal = Refusal.TOO_BIG
     else:

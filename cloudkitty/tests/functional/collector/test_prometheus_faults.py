@@ -139,6 +139,22 @@ def test_a_slow_answer_is_asked_for_in_parts(monitored, metrics):
     assert not found.troubles and rated(found) == cells(monitored)
 
 
+def test_an_answer_that_nobody_reads_to_its_end_is_asked_for_in_parts(monitored, metrics, monkeypatch):
+    """Of one scope too long even by itself, the others are not lost."""
+    monkeypatch.setattr(client, 'LARGEST', 1 << 18)
+
+    def is_long(form):
+        return scopes_of(form) > 2 or 'max_over_time(' in form['query'] and monitored.scope('c') in form['query']
+
+    fault(monitored, change=lambda answer: {**answer, 'infos': ['x' * client.LARGEST]}, when=is_long)
+    found = monitored.collector(metrics).collect(batch(monitored, metrics))
+    others = tuple(name for name in NAMES if name != 'c')
+    assert rated(found) == rated(found, 'disk') == cells(monitored, others)
+    assert {(item.scope_id, item.status, item.permanent, item.error) for item in found.troubles} == {
+        (monitored.scope('c'), FAILED, False, 'Prometheus: an answer of more than 262144 bytes.')
+    }
+
+
 def test_one_scope_that_cannot_be_evaluated_costs_no_other(monitored, metrics):
     body = '{"status":"error","errorType":"execution","error":"found duplicate series"}'
     fault(monitored, status=422, body=body, when=lambda form: monitored.scope('c') in form['query'])

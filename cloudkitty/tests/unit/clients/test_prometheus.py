@@ -9,6 +9,14 @@ from cloudkitty.clients import prometheus
 
 Refusal = prometheus.Refusal
 
+#: Words in what is quoted say nothing.
+DUPLICATES = (
+    'found duplicate series for the match group {resource="limits} exceed"} on the right hand-side of the operation: '
+    '[{__name__="resource_limits", maximum="1"}, {__name__="resource_limits", maximum="2"}];many-to-many matching not '
+    'allowed: matching labels must be unique on one side'
+)
+THANOS = 'expanding series: proxy Series(): rpc error: code = %s desc = %s'
+
 
 def answer(result, kind='matrix', **more):
     return json.dumps({'status': 'success', 'data': {'resultType': kind, 'result': result}, **more}).encode()
@@ -53,18 +61,32 @@ def test_histogram_is_no_number():
         (400, error('bad_data', 'exceeded maximum resolution of 11,000 points per timeseries'), Refusal.TOO_BIG),
         (422, error('execution', 'multiple matches for labels'), Refusal.EXECUTION),
         (422, error('execution', 'query processing would load too many samples into memory'), Refusal.TOO_BIG),
+        (422, error('execution', DUPLICATES), Refusal.EXECUTION),
         (503, error('timeout', 'query timed out'), Refusal.TOO_BIG),
+        (503, error('unavailable', 'TSDB not ready'), Refusal.TROUBLE),
         # Mimir, as its documentation has them.
         (422, error('execution', 'the query exceeded the maximum number of chunks (limit: 9)'), Refusal.TOO_BIG),
         (400, error('bad_data', 'the total query time range exceeds the limit (query length: 9h)'), Refusal.TOO_BIG),
         (400, error('bad_data', 'the query is too long (err-mimir-max-query-expression-size-bytes)'), Refusal.TOO_BIG),
         (429, error('too_many_requests', 'the request has been rejected'), Refusal.TROUBLE),
+        # Cortex: its front end gives no JSON.
+        (422, error('execution', 'the query hit the max number of series limit (limit: 9)'), Refusal.TOO_BIG),
+        (400, b'the query time range exceeds the limit (query length: 9h, limit: 8h)', Refusal.TOO_BIG),
+        (400, b'something else', Refusal.TROUBLE),
+        # Thanos: what its stores say.
+        (422, error('execution', THANOS % ('ResourceExhausted', 'exceeded series limit')), Refusal.TOO_BIG),
+        (422, error('execution', THANOS % ('ResourceExhausted', 'message larger than max (9 vs. 8)')), Refusal.TOO_BIG),
+        (422, error('execution', THANOS % ('Unavailable', 'transport is closing')), Refusal.TROUBLE),
         # VictoriaMetrics, as its flags are documented.
         (422, error('422', 'cannot select more than -search.maxSamplesPerQuery=9 samples'), Refusal.TOO_BIG),
         (422, error('422', 'matching timeseries exceeds 9; increase -search.maxUniqueTimeseries'), Refusal.TOO_BIG),
         (422, error('422', 'error when executing query: not enough memory for processing 9 points'), Refusal.TOO_BIG),
         (422, error('422', 'cannot parse "sum(": missing closing bracket'), Refusal.CONFIGURATION),
         (422, error('422', 'duplicate time series on the left side of "*"'), Refusal.EXECUTION),
+        (422, error('422', 'unparsed data left: ")"'), Refusal.CONFIGURATION),
+        (422, error('422', 'error when executing query="parse_errors": duplicate time series'), Refusal.EXECUTION),
+        (503, error('503', 'cannot obtain full response from vmstorage'), Refusal.TROUBLE),
+        (429, error('429', '-search.maxConcurrentRequests=9 requests are executed'), Refusal.TROUBLE),
         (400, error('400', 'missing "query" arg'), Refusal.CONFIGURATION),
         (400, error('bad_data', '1:5: parse error: unexpected identifier "limit"'), Refusal.CONFIGURATION),
         (504, b'<html>', Refusal.TOO_BIG),
