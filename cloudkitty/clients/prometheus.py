@@ -333,7 +333,11 @@ def parse_answer(status: int, content: bytes) -> Answer:
             found = [_series({}, [result], [])]
         else:
             raise RequestFailed(Refusal.CONFIGURATION, 'Prometheus: the query gives a %s.' % kind)
-        return Answer(found, _lines(document.get('warnings')), _lines(document.get('infos')))
+        warnings = _lines(document.get('warnings'))
+        if document.get('isPartial') is True:
+            # A cluster of VictoriaMetrics answers all the same.
+            warnings = (*warnings, 'isPartial: a node did not answer')
+        return Answer(found, warnings, _lines(document.get('infos')))
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise RequestFailed(Refusal.TROUBLE, 'Prometheus: an answer that makes no sense.') from error
 

@@ -49,6 +49,11 @@ def test_warnings_and_infos_are_told_apart():
     assert (found.warnings, found.infos) == (('one store failed',), ('no counter',))
 
 
+def test_what_victoriametrics_calls_partial_is_a_warning():
+    assert prometheus.parse_answer(200, answer([], isPartial=False)).warnings == ()
+    assert prometheus.parse_answer(200, answer([], isPartial=True)).warnings == ('isPartial: a node did not answer',)
+
+
 def test_histogram_is_no_number():
     found = prometheus.parse_answer(200, answer([{'metric': {}, 'histograms': [[7, {'count': '1'}]]}]))
     assert found.series == [({}, [], [[7000, {'count': '1'}]])]
