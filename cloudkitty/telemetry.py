@@ -8,6 +8,7 @@ processes write what they count into files of one directory, as ``prometheus_cli
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import itertools
 import os
 import stat
 import tempfile
@@ -16,6 +17,7 @@ from typing import Any
 
 from oslo_utils import importutils
 
+from cloudkitty import coverage
 from cloudkitty import errors
 
 #: Where the library looks for the directory.
@@ -30,6 +32,8 @@ class Figure:
 
     :ivar kind: ``counter``, ``gauge`` (what was said last) or ``histogram``.
     :ivar labels: what it is told apart by; of each there are few values, whatever is asked for.
+    :ivar known: of each label, values that are told with 0 from the start. A counter that comes with its first step
+        hides that step from Prometheus: nothing was there that it could have grown from.
     """
 
     kind: str
@@ -37,10 +41,14 @@ class Figure:
     text: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
+    known: tuple[tuple[str, ...], ...] = ()
 
 
-#: Of the processor; ``work`` is rating, repair or reprocessing.
-BATCHES = Figure('counter', 'cloudkitty_batches_total', 'Batches that were committed.', ('work',))
+WORKS = ('rating', 'repair', 'reprocessing')
+STATUSES = tuple(status.value for status in coverage.Status)
+
+#: Of the processor.
+BATCHES = Figure('counter', 'cloudkitty_batches_total', 'Batches that were committed.', ('work',), known=(WORKS,))
 STAGES = Figure(
     'histogram',
     'cloudkitty_batch_stage_seconds',
@@ -54,13 +62,20 @@ BATCH_SCOPES = Figure(
 BATCH_PERIODS = Figure(
     'histogram', 'cloudkitty_batch_periods', 'Periods of a batch that was collected.', (), (1, 6, 24, 168, 744)
 )
-POINTS = Figure('counter', 'cloudkitty_points_total', 'Points that were committed.', ('work',))
-CELLS = Figure('counter', 'cloudkitty_cells_total', 'Cells of coverage that were committed.', ('work', 'status'))
+POINTS = Figure('counter', 'cloudkitty_points_total', 'Points that were committed.', ('work',), known=(WORKS,))
+CELLS = Figure(
+    'counter',
+    'cloudkitty_cells_total',
+    'Cells of coverage that were committed.',
+    ('work', 'status'),
+    known=(WORKS, STATUSES),
+)
 DROPPED = Figure(
     'counter',
     'cloudkitty_scopes_dropped_total',
     'Scopes that fell out of a batch because somebody else had changed them.',
     ('work',),
+    known=(WORKS,),
 )
 HELD = Figure('counter', 'cloudkitty_scopes_held_total', 'Times that a scope had to wait for its source.')
 REQUESTS = Figure(
@@ -78,7 +93,11 @@ REPEATED = Figure(
     'Transactions that were run again after a deadlock, a lock time-out, a conflict or a lost connection.',
 )
 FAILED_PASSES = Figure(
-    'counter', 'cloudkitty_passes_failed_total', 'Passes of a worker that ended in an error.', ('work',)
+    'counter',
+    'cloudkitty_passes_failed_total',
+    'Passes of a worker that ended in an error.',
+    ('work',),
+    known=(('rating', 'reprocessing'),),
 )
 LISTED = Figure('gauge', 'cloudkitty_scopes_listed', 'Scopes in the last list that the fetcher gave.')
 LISTED_AT = Figure(
@@ -104,6 +123,9 @@ class _Sink:
     def __init__(self, library: Any, figures: tuple[Figure, ...]) -> None:
         registry = library.CollectorRegistry()
         self._known = {figure: _make(library, figure, registry) for figure in figures}
+        for figure in figures:
+            for values in itertools.product(*figure.known) if figure.known else ():
+                self._known[figure].labels(*values)
 
     def find(self, figure: Figure, labels: dict[str, str]) -> Any:
         """Return what holds *figure*; None if it is not of this process."""

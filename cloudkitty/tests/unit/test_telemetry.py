@@ -48,6 +48,17 @@ def test_what_is_counted_is_told(directory):
     assert found['cloudkitty_batch_stage_seconds_count', ('stage', 'price')] == 1
 
 
+def test_what_may_be_counted_is_told_before_it_is(directory):
+    telemetry.start(directory, telemetry.PROCESSOR)
+    found = read(directory)
+    for work in ('rating', 'repair', 'reprocessing'):
+        assert found['cloudkitty_points_total', ('work', work)] == 0
+        assert found['cloudkitty_cells_total', ('status', 'lost'), ('work', work)] == 0
+    assert found['cloudkitty_passes_failed_total', ('work', 'rating')] == 0
+    telemetry.count(telemetry.CELLS, 2, work='repair', status='lost')
+    assert read(directory)['cloudkitty_cells_total', ('status', 'lost'), ('work', 'repair')] == 2
+
+
 def test_what_another_process_counted_is_told(directory):
     telemetry.start(directory, telemetry.PROCESSOR)
     telemetry.count(telemetry.REPEATED)
