@@ -140,13 +140,16 @@ class Standing:
         return found
 
     def _read_prices(self) -> dict[int, float]:
-        """Return {month: price} of this month and the last one, as far as there is anything."""
+        """Return {month: price} of this month and the last one; {} if there is nothing of either."""
         if time.monotonic() - self._prices_at > self.PRICES_LIFE:
             now = self._clock()
             month = now.year * 12 + now.month - 1
             found = sums.read_prices(self._database, (month - 1, month))
             # The sums are exact; whoever draws them need not be.
             self._prices = {key: float(price) for key, price in found.items()}
+            if found:
+                # Else what its first period costs would seem to have been there before.
+                self._prices.setdefault(month, 0.0)
             self._prices_at = time.monotonic()
         return self._prices
 

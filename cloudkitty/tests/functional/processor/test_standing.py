@@ -22,12 +22,17 @@ def read(database, second):
     }
 
 
+def read_prices(database, second):
+    return {key[1]: value for key, value in read(database, second).items() if 'price' in key[0]}
+
+
 def test_prices_of_this_month_and_the_last(database):
     storage = driver.SQLAlchemyStorage(database)
     begins = tuple(range(JUNE - 2 * HOUR, JUNE + 3 * HOUR, HOUR))
     points = [samples.columns(name, begins=begins, prices=(1, '0.25', 2, 3, '-0.5')) for name in 'pq']
     states = samples.ready_states(database, 'p', 'q', first=begins[0])
     storage.commit(samples.commit(states, points, begins[0], periods=5))
-    prices = {key[1]: value for key, value in read(database, JUNE + 3 * HOUR).items() if 'price' in key[0]}
-    assert prices == {'2026-05': 2.5, '2026-06': 9}
-    assert not [key for key in read(database, JUNE + 90 * 24 * HOUR) if 'price' in key[0]]
+    assert read_prices(database, JUNE + 3 * HOUR) == {'2026-05': 2.5, '2026-06': 9}
+    # So that what its first hour costs is seen as growth.
+    assert read_prices(database, JUNE + 30 * 24 * HOUR) == {'2026-06': 9, '2026-07': 0}
+    assert read_prices(database, JUNE + 90 * 24 * HOUR) == {}
