@@ -5,6 +5,7 @@ The past is put in as blocks, which ``promtool`` makes of a text; the server is 
 series, which no text can say, is written to it remotely.
 """
 
+import json
 import pathlib
 import struct
 import subprocess
@@ -19,17 +20,19 @@ ROOT = pathlib.Path(__file__).parents[2]
 #: The bits of the one NaN that ends a series (model/value/value.go).
 _STALE = 0x7FF0000000000002
 #: Takes samples that are older than those it has.
-_CONFIG = 'storage: {tsdb: {out_of_order_time_window: 100y}}\n'
+_CONFIG = {'storage': {'tsdb': {'out_of_order_time_window': '100y'}}}
 
 
 class RealPrometheus:
     """A Prometheus with its data in *directory*, made where it is missing.
 
     :param port: where it listens on loopback; None: anywhere.
+    :param config: what it is to do besides, such as to scrape.
     """
 
-    def __init__(self, directory, port=None):
+    def __init__(self, directory, port=None, config=None):
         self._directory = pathlib.Path(directory)
+        self._config = {**_CONFIG, **(config or {})}
         self._port = port or processes.free_ports(1)[0]
         self._waiting = {}
         # (labels, seconds) of what ends series.
@@ -89,7 +92,8 @@ class RealPrometheus:
         subprocess.run([ROOT / 'tools/prometheus', 'install'], check=True, stdin=subprocess.DEVNULL)
         self._directory.mkdir(parents=True, exist_ok=True)
         config = self._directory / 'prometheus.yml'
-        config.write_text(_CONFIG)
+        # JSON is YAML, too.
+        config.write_text(json.dumps(self._config))
         log = self._directory / 'prometheus.log'
         arguments = [
             '/usr/bin/prometheus',

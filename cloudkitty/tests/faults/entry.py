@@ -58,6 +58,7 @@ def set_clock(clock):
     from cloudkitty.processor import partition
     from cloudkitty.processor import reprocessor
     from cloudkitty.processor import service
+    from cloudkitty.processor import standing
     from cloudkitty.processor import worker
 
     faked = SimpleNamespace(**{**vars(time), 'time': clock.now})
@@ -65,6 +66,10 @@ def set_clock(clock):
         module.time = faked
     for name in ('make_worker', 'make_reprocessor'):
         setattr(service, name, functools.partial(getattr(service, name), clock=now))
+    # What tells Prometheus where the scopes stand.
+    service.now = now
+    standing.Standing.LIFE /= clock.speed
+    standing.Standing.PRICES_LIFE /= clock.speed
     worker.Worker.LIST_LIFE = LIST_LIFE * clock.speed
     worker.Worker.PLAN_LIFE = PLAN_LIFE * clock.speed
     for kind in (worker.Worker, reprocessor.Reprocessor):

@@ -79,7 +79,10 @@ class Host:
 
 
 class Fleet:
-    """:param network: of the hosts; the servers, the API and whoever asks are at its address."""
+    """:param network: of the hosts; the servers, the API and whoever asks are at its address.
+
+    :param options: {name of a configuration: {section: {option: value}}}, beside what all have.
+    """
 
     def __init__(
         self,
@@ -92,6 +95,7 @@ class Fleet:
         environment=None,
         is_split=False,
         network=None,
+        options=None,
     ):
         self.directory = pathlib.Path(directory)
         self._database_url = database_url
@@ -99,6 +103,7 @@ class Fleet:
         self._transport_url = transport_url
         self._workers = workers
         self._is_split = is_split
+        self._options = options or {}
         self._network = network or networks.Loopback()
         self._environment = {**os.environ, 'PYTHONWARNINGS': 'ignore', **(environment or {})}
         self._environment.pop('CLOUDKITTY_NATIVE_THREADS', None)
@@ -209,6 +214,7 @@ class Fleet:
                 # Most faults of the source last longer, so that cells are left behind and mended.
                 'hold_max': 1,
             },
+            **self._options.get(name, {}),
         }
         path = self.directory / ('%s.conf' % name)
         with path.open('w') as file:
