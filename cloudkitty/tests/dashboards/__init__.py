@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of the dashboards, made from a run; tools/dashboards starts it."""
