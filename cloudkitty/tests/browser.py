@@ -7,9 +7,9 @@ import pathlib
 import re
 
 from selenium import webdriver
+from selenium.common import exceptions
 from selenium.webdriver.chrome import service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support import expected_conditions
 from selenium.webdriver.support import select
 from selenium.webdriver.support import wait
 
@@ -139,10 +139,17 @@ class Browser:
 
     def leave_by(self, element):
         """Click what leads to another page, and wait for that."""
-        page = self.find('html')
+        self.run('window.isBefore = true')
         self.click(element)
-        wait.WebDriverWait(self.driver, PATIENCE, 0.1).until(expected_conditions.staleness_of(page))
+        self.wait_for(self._is_elsewhere)
         self._wait_for_page()
+
+    def _is_elsewhere(self):
+        try:
+            return not self.run('return window.isBefore === true')
+        except exceptions.WebDriverException:
+            # Between two pages Chromium knows neither of them, and says so in several ways.
+            return False
 
     def open_dialog(self, element):
         """Click what opens a dialog; return its form, once it stands still."""
